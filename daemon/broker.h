@@ -6,7 +6,8 @@
  * The broker owns VMs, devices and regions. Nothing here knows of D-Bus, of ioctls or of JSON.
  *
  * Reading: the structs below are open to those above, to be read only. Changing: by the functions below. All of it
- * belongs to the event loop's thread. See attach.c for the life of a request and device.c for the state table.
+ * belongs to the event loop's thread. admission.c has the life of a
+ * request, attach.c the transaction, device.c the state table.
  */
 
 #include <stdbool.h>
@@ -16,6 +17,7 @@
 #include "dispatcher.h"
 #include "identity.h"
 #include "ledger.h"
+#include "names.h"
 #include "policy/policy.h"
 #include "region-map.h"
 
@@ -37,7 +39,7 @@ struct region {
 struct channel {
     uint32_t id; /* to the dispatcher; never used twice in a VM's life */
     int fd;      /* a duplicate of the dispatcher's end, to cut the channel by; -1 once it was cut */
-    bool lost;   /* the dispatcher told us of the loss: it does so once */
+    unsigned events; /* losses that the dispatcher told us of since the last swap */
 };
 
 struct device {
@@ -54,7 +56,8 @@ struct device {
     size_t n_regions;
     struct channel *channels;
     size_t n_channels;
-    size_t n_added; /* regions that the dispatcher was told of */
+    size_t n_mapped; /* regions that are in the VM's map */
+    size_t n_added;  /* regions that the dispatcher was told of */
     struct attachment *attachment; /* the request under way: attach or resume */
     sd_event_source *grace;
 };
@@ -68,8 +71,10 @@ struct vm {
     uint64_t ceiling; /* UINT64_MAX for none */
     uint64_t next_region;
     uint32_t next_channel;
+    bool ending;
     size_t n_devices; /* granted ones */
-    size_t n_regions; /* all that are charged, also those not granted yet */
+    size_t n_regions; /* granted ones */
+    size_t n_charged; /* regions, also those not granted yet */
     void *devices; /* tsearch(3) by name */
     struct region_map map;
     struct range *reserved;
@@ -122,13 +127,6 @@ int broker_each_vm(const struct broker *broker, int (*function)(struct vm *vm, v
 int vm_each_device(const struct vm *vm, int (*function)(struct device *device, void *userdata), void *userdata);
 
 const char *device_state_name(enum device_state state);
-const char *on_disconnect_name(enum ioregion_on_disconnect on_disconnect);
-int on_disconnect_from_name(const char *name); /* -EINVAL */
-const char *space_name(uint32_t space);
-int space_from_name(const char *name); /* -EINVAL */
-
-/* 1 to 64 of [A-Za-z0-9._-], the first a letter or digit. */
-bool name_is_valid(const char *name);
 
 /*
  * Requests that need a proven identity. @lease and the request's memory are taken, on failure too; reply() is called

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/queue.h>
 
+#include <ioregion/wire.h>
 #include "dispatch-vmm.h"
 
 /* Requests in flight: enough to keep a VMM busy, few enough to fit any socket buffer. */
@@ -16,13 +17,15 @@
 struct op {
     STAILQ_ENTRY(op) link;
     union {
-        struct ioregion_lease_header header;
+        struct {
+            struct ioregion_lease_header header;
+            uint64_t serial;
+        } head; /* what all of them begin with */
         struct ioregion_lease_region_add add;
         struct ioregion_lease_region_swap swap;
         struct ioregion_lease_region_remove remove;
         struct ioregion_lease_stats stats;
     } message;
-    uint64_t serial;
     uint64_t deadline_usec;
     int fd;
     bool sent;
@@ -77,7 +80,7 @@ static void send_waiting(struct dispatch_vmm *d) {
     STAILQ_FOREACH(op, &d->ops, link) {
         if (op->sent)
             continue;
-        if (d->n_sent >= WINDOW || lease_send(d->lease, &op->message.header, &op->fd, op->fd >= 0) < 0)
+        if (d->n_sent >= WINDOW || lease_send(d->lease, &op->message.head.header, &op->fd, op->fd >= 0) < 0)
             break;
         op->sent = true;
         op->fd = fd_close(op->fd);
@@ -108,16 +111,18 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
     return 0;
 }
 
-static int on_answer(struct dispatch_vmm *d, uint64_t serial, uint32_t type, int error,
+static int on_answer(struct dispatch_vmm *d, uint64_t serial, int error,
                      const struct ioregion_lease_stats_reply *stats) {
     _cleanup_(op_freep) struct op *op = NULL;
     struct op *o;
 
     STAILQ_FOREACH(o, &d->ops, link)
-        if (o->serial == serial)
+        if (o->message.head.serial == serial)
             break;
     /* STATS is answered by STATS_REPLY, everything else by ACK */
-    if (!o || !o->sent || (o->message.header.type == IOREGION_LEASE_STATS) != (type == IOREGION_LEASE_STATS_REPLY))
+    if (!o || !o->sent)
+        return -EPROTO;
+    if ((o->message.head.header.type == IOREGION_LEASE_STATS) != (stats != NULL))
         return -EPROTO;
     if (stats && stats->region != o->message.stats.region)
         return -EPROTO;
@@ -144,9 +149,9 @@ static int on_message(struct lease *lease, const struct ioregion_lease_header *m
 
     switch (message->type) {
     case IOREGION_LEASE_ACK:
-        return on_answer(d, ack->serial, message->type, -ack->error, NULL);
+        return on_answer(d, ack->serial, -ack->error, NULL);
     case IOREGION_LEASE_STATS_REPLY:
-        return on_answer(d, stats->serial, message->type, 0, stats);
+        return on_answer(d, stats->serial, 0, stats);
     case IOREGION_LEASE_EVENT:
         if (event->what < IOREGION_EVENT_EOF || event->what > IOREGION_EVENT_VIOLATION)
             return -EPROTO;
@@ -159,101 +164,72 @@ static int on_message(struct lease *lease, const struct ioregion_lease_header *m
     }
 }
 
-/* Queue a request whose message is filled but for the serial, and send it if the window has room. */
-static int enqueue(struct dispatch_vmm *d, struct op *op, uint64_t *serial, int fd, dispatcher_done_t done,
-                   void *userdata) {
+/* Queue a request, and send it if the window has room. The serial, which we fill in, is first in every body. */
+static int enqueue(struct dispatcher *dispatcher, const struct ioregion_lease_header *message, int fd,
+                   dispatcher_done_t done, void *userdata) {
+    struct dispatch_vmm *d = (struct dispatch_vmm *) dispatcher;
+    _cleanup_(op_freep) struct op *op = calloc(1, sizeof(*op));
     uint64_t now;
     int r;
 
+    if (!op)
+        return -ENOMEM;
     r = sd_event_now(d->event, CLOCK_MONOTONIC, &now);
     if (r < 0)
         return r;
     op->fd = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
     if (fd >= 0 && op->fd < 0)
         return -errno;
+    memcpy(&op->message, message, message->size);
+    op->message.head.serial = ++d->last_serial;
     op->done = done;
     op->userdata = userdata;
     op->deadline_usec = now + IOREGION_LEASE_ACK_USEC;
-    op->serial = *serial = ++d->last_serial;
     STAILQ_INSERT_TAIL(&d->ops, op, link);
+    STEAL(op);
     d->n_ops++;
     send_waiting(d);
     arm_timer(d);
     return 0;
 }
 
-static struct op *op_new(uint32_t type, uint32_t size) {
-    struct op *op = calloc(1, sizeof(*op));
-
-    if (op) {
-        op->fd = -1;
-        op->message.header = (struct ioregion_lease_header){.type = type, .size = size};
-    }
-    return op;
-}
-
 static int vmm_add(struct dispatcher *dispatcher, const struct ioregion_lease_region_add *region, int fd,
                    dispatcher_done_t done, void *userdata) {
-    struct dispatch_vmm *d = (struct dispatch_vmm *) dispatcher;
-    _cleanup_(op_freep) struct op *op = NULL;
-    int r;
+    struct ioregion_lease_region_add add = *region;
 
-    if (d->n_ops >= BACKLOG_MAX)
+    if (((struct dispatch_vmm *) dispatcher)->n_ops >= BACKLOG_MAX)
         return -EBUSY;
-    op = op_new(IOREGION_LEASE_REGION_ADD, sizeof(*region));
-    if (!op)
-        return -ENOMEM;
-    op->message.add = *region;
-    op->message.header = (struct ioregion_lease_header){.type = IOREGION_LEASE_REGION_ADD, .size = sizeof(*region)};
-    r = enqueue(d, op, &op->message.add.serial, fd, done, userdata);
-    if (r >= 0)
-        STEAL(op);
-    return r;
+    add.header = (struct ioregion_lease_header){IOREGION_LEASE_REGION_ADD, sizeof(add)};
+    return enqueue(dispatcher, &add.header, fd, done, userdata);
 }
 
 static int vmm_swap(struct dispatcher *dispatcher, uint32_t channel, int fd, dispatcher_done_t done, void *userdata) {
-    struct dispatch_vmm *d = (struct dispatch_vmm *) dispatcher;
-    _cleanup_(op_freep) struct op *op = op_new(IOREGION_LEASE_REGION_SWAP, sizeof(op->message.swap));
-    int r;
+    const struct ioregion_lease_region_swap swap = {
+        .header = {IOREGION_LEASE_REGION_SWAP, sizeof(swap)},
+        .channel = channel,
+    };
 
-    if (!op)
-        return -ENOMEM;
-    op->message.swap.channel = channel;
-    r = enqueue(d, op, &op->message.swap.serial, fd, done, userdata);
-    if (r >= 0)
-        STEAL(op);
-    return r;
+    return enqueue(dispatcher, &swap.header, fd, done, userdata);
 }
 
 static int vmm_remove(struct dispatcher *dispatcher, uint64_t region, dispatcher_done_t done, void *userdata) {
-    struct dispatch_vmm *d = (struct dispatch_vmm *) dispatcher;
-    _cleanup_(op_freep) struct op *op = op_new(IOREGION_LEASE_REGION_REMOVE, sizeof(op->message.remove));
-    int r;
+    const struct ioregion_lease_region_remove remove = {
+        .header = {IOREGION_LEASE_REGION_REMOVE, sizeof(remove)},
+        .region = region,
+    };
 
-    if (!op)
-        return -ENOMEM;
-    op->message.remove.region = region;
-    r = enqueue(d, op, &op->message.remove.serial, -1, done, userdata);
-    if (r >= 0)
-        STEAL(op);
-    return r;
+    return enqueue(dispatcher, &remove.header, -1, done, userdata);
 }
 
 static int vmm_stats(struct dispatcher *dispatcher, uint64_t region, dispatcher_done_t done, void *userdata) {
-    struct dispatch_vmm *d = (struct dispatch_vmm *) dispatcher;
-    _cleanup_(op_freep) struct op *op = NULL;
-    int r;
+    const struct ioregion_lease_stats stats = {
+        .header = {IOREGION_LEASE_STATS, sizeof(stats)},
+        .region = region,
+    };
 
-    if (d->n_ops >= BACKLOG_MAX)
+    if (((struct dispatch_vmm *) dispatcher)->n_ops >= BACKLOG_MAX)
         return -EBUSY;
-    op = op_new(IOREGION_LEASE_STATS, sizeof(op->message.stats));
-    if (!op)
-        return -ENOMEM;
-    op->message.stats.region = region;
-    r = enqueue(d, op, &op->message.stats.serial, -1, done, userdata);
-    if (r >= 0)
-        STEAL(op);
-    return r;
+    return enqueue(dispatcher, &stats.header, -1, done, userdata);
 }
 
 static void vmm_forget(struct dispatcher *dispatcher, const void *userdata) {
