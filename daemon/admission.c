@@ -3,7 +3,6 @@
 
 #include "admission.h"
 #include "attach.h"
-#include "journal.h"
 #include "vm.h"
 
 /*
@@ -69,8 +68,7 @@ static void do_register(struct admission *admission, struct identity *identity, 
     if (r < 0)
         return;
     broker->watcher->vm_added(broker->watcher_userdata, vm);
-    audit(AUDIT_REGISTER, &(struct audit_record){.vm = vm->name, .unit = vm->owner->unit, .pid = vm->owner->pid,
-                                                 .uid = vm->owner->uid});
+    vm_audit(vm, AUDIT_REGISTER, vm->rule, NULL);
 }
 
 static void on_attached(void *userdata, int error, const struct refusal *refusal, struct device *device) {
@@ -93,9 +91,8 @@ static void on_proven(void *userdata, int error, const struct refusal *refusal, 
 }
 
 /* Takes both requests (one is NULL) and the lease's descriptor. */
-static void admission_new(struct broker *broker, struct register_request *to_register,
-                          struct attach_request *to_attach, int lease, admission_reply_t reply, void *userdata,
-                          struct admission **ret_admission) {
+static void admission_new(struct broker *broker, struct register_request *to_register, struct attach_request *to_attach,
+                          int lease, admission_reply_t reply, void *userdata, struct admission **ret_admission) {
     struct admission *admission = calloc(1, sizeof(*admission));
     struct refusal refusal = {0};
     int r;
@@ -107,8 +104,8 @@ static void admission_new(struct broker *broker, struct register_request *to_reg
         fd_close(lease);
         return reply(userdata, -ENOMEM, NULL, NULL);
     }
-    *admission = (struct admission){.broker = broker, .to_register = to_register, .to_attach = to_attach,
-                                    .reply = reply, .userdata = userdata};
+    *admission = (struct admission){
+        .broker = broker, .to_register = to_register, .to_attach = to_attach, .reply = reply, .userdata = userdata};
     TAILQ_INSERT_TAIL(&broker->admissions, admission, link);
     r = proof_new(&admission->proof, &broker->proofs, broker->event, lease, on_proven, admission, &refusal);
     if (r < 0)

@@ -13,17 +13,20 @@ static int check_region(const struct attach_request *request, size_t i, struct r
 
     if (range_init(&range, region->space, region->base, region->size, NULL) < 0)
         return refuse(ret_refusal, REFUSAL_INVALID_REGION,
-                      "region %zu: 0x%" PRIx64 " bytes at 0x%" PRIx64 " in %s are none, or run past the end of the space",
+                      "region %zu: 0x%" PRIx64 " bytes at 0x%" PRIx64
+                      " in %s are none, or run past the end of the space",
                       i, region->size, region->base, space_name(region->space));
     if (region->channel >= request->channels)
         return refuse(ret_refusal, REFUSAL_INVALID_REGION, "region %zu: channel %u, but the device has %u", i,
                       region->channel, request->channels);
-    if ((region->flags & IOREGION_REGION_POSTED) && !((request->require | request->want) & IOREGION_FEATURE_POSTED_WRITES))
+    if ((region->flags & IOREGION_REGION_POSTED) &&
+        !((request->require | request->want) & IOREGION_FEATURE_POSTED_WRITES))
         return refuse(ret_refusal, REFUSAL_INVALID_REGION,
                       "region %zu: posted, but posted-writes is neither required nor wanted", i);
     for (size_t j = 0; j < i; j++)
         if (request->regions[j].channel == region->channel && request->regions[j].user_data == region->user_data)
-            return refuse(ret_refusal, REFUSAL_INVALID_REGION, "regions %zu and %zu share a channel and user_data", j, i);
+            return refuse(ret_refusal, REFUSAL_INVALID_REGION, "regions %zu and %zu share a channel and user_data", j,
+                          i);
     return 0;
 }
 
@@ -137,7 +140,8 @@ static int check_rate(struct broker *broker, const struct identity *identity, st
     if (!terms->account)
         return -ENOMEM;
     if (account_attach(terms->account, limits->attach_rate, now) < 0)
-        return refuse(ret_refusal, REFUSAL_QUOTA_EXCEEDED, "limit attach-rate: %" PRIu64 " a second", limits->attach_rate);
+        return refuse(ret_refusal, REFUSAL_QUOTA_EXCEEDED, "limit attach-rate: %" PRIu64 " a second",
+                      limits->attach_rate);
     return 0;
 }
 
@@ -158,6 +162,7 @@ int attach_check(struct broker *broker, const struct attach_request *request, co
         return r;
     terms.timeout_usec = request->timeout_usec ? request->timeout_usec : verdict.timeout_usec;
     terms.grace_usec = verdict.grace_usec;
+    terms.rule = verdict.rule;
 
     terms.vm = broker_find_vm(broker, request->vm);
     if (!terms.vm)

@@ -10,6 +10,7 @@ struct attach_terms {
     struct vm *vm;
     struct device *resume; /* the device that the request takes up again; NULL for a fresh one */
     struct account *account;
+    const char *rule; /* the policy's */
     uint64_t features, timeout_usec, grace_usec;
 };
 

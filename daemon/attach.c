@@ -8,7 +8,6 @@
 #include "attach.h"
 #include "attach-check.h"
 #include "device.h"
-#include "journal.h"
 #include "vm.h"
 
 /*
@@ -20,8 +19,8 @@ struct attachment {
     struct broker *broker;
     struct device *device;
     bool resume;
-    struct identity *identity; /* until the device has it */
-    struct lease *lease;       /* likewise */
+    struct identity *identity;        /* until the device has it */
+    struct lease *lease;              /* likewise */
     int *dispatcher_fds, *device_fds; /* the channels' ends; the dispatcher's stay with the device on commit */
     size_t n_channels;
     size_t pending; /* answers that the dispatcher owes us, and one while we are asking */
@@ -143,9 +142,7 @@ static void attachment_commit(struct attachment *a) {
         broker->watcher->device_changed(broker->watcher_userdata, device);
     else
         broker->watcher->device_added(broker->watcher_userdata, device);
-    audit(resume ? AUDIT_RESUME : AUDIT_ATTACH,
-          &(struct audit_record){.vm = device->vm->name, .device = device->name, .unit = device->owner->unit,
-                                 .pid = device->owner->pid, .uid = device->owner->uid});
+    device_audit(device, resume ? AUDIT_RESUME : AUDIT_ATTACH, device->rule, NULL);
 }
 
 static void attachment_conclude(struct attachment *a) {
@@ -205,8 +202,8 @@ static void ask_for_regions(struct attachment *a) {
 
         a->pending++;
         a->device->n_added++;
-        asked(a, dispatcher->type->add(dispatcher, &add, sent[region->channel] ? -1 : a->dispatcher_fds[region->channel],
-                                       on_answer, a));
+        asked(a, dispatcher->type->add(dispatcher, &add,
+                                       sent[region->channel] ? -1 : a->dispatcher_fds[region->channel], on_answer, a));
         sent[region->channel] = true;
     }
     on_answer(a, 0, NULL);
@@ -298,8 +295,9 @@ static int map_regions(struct device *device, struct refusal *ret_refusal) {
         r = region_map_add(&device->vm->map, range, &conflict);
         if (r == -EEXIST) {
             range_describe(conflict, text, sizeof(text));
-            return refuse(ret_refusal, REFUSAL_REGION_OVERLAP, "region %zu (%s 0x%" PRIx64 "-0x%" PRIx64 ") overlaps %s",
-                          device->n_mapped, space_name(range->space), range->base, range->last, text);
+            return refuse(ret_refusal, REFUSAL_REGION_OVERLAP,
+                          "region %zu (%s 0x%" PRIx64 "-0x%" PRIx64 ") overlaps %s", device->n_mapped,
+                          space_name(range->space), range->base, range->last, text);
         }
         if (r < 0)
             return r;
@@ -336,6 +334,9 @@ static int fresh_begin(struct attachment *a, struct vm *vm, const struct attach_
         return -ENOMEM;
     device->attachment = a;
     device->owner = STEAL(a->identity);
+    device->rule = strdup(terms->rule);
+    if (!device->rule)
+        return -ENOMEM;
     fill_device(device, request, terms);
     r = map_regions(device, ret_refusal);
     if (r < 0)
@@ -371,8 +372,7 @@ static int attachment_begin(struct attachment *a, const struct attach_request *r
 }
 
 void attachment_new(struct broker *broker, const struct attach_request *request, struct identity *identity,
-                    struct lease *lease, attachment_done_t done, void *userdata,
-                    struct attachment **ret_attachment) {
+                    struct lease *lease, attachment_done_t done, void *userdata, struct attachment **ret_attachment) {
     struct attachment *a = calloc(1, sizeof(*a));
     struct refusal refusal = {0};
     int r;
@@ -383,7 +383,8 @@ void attachment_new(struct broker *broker, const struct attach_request *request,
         lease_free(lease);
         return done(userdata, -ENOMEM, NULL, NULL);
     }
-    *a = (struct attachment){.broker = broker, .identity = identity, .lease = lease, .done = done, .userdata = userdata};
+    *a =
+        (struct attachment){.broker = broker, .identity = identity, .lease = lease, .done = done, .userdata = userdata};
     r = attachment_begin(a, request, &refusal);
     if (r < 0)
         return attachment_fail(a, r, &refusal);

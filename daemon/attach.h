@@ -16,8 +16,7 @@ typedef void (*attachment_done_t)(void *userdata, int error, const struct refusa
 
 /* @identity and @lease are taken; @request stays the caller's. */
 void attachment_new(struct broker *broker, const struct attach_request *request, struct identity *identity,
-                    struct lease *lease, attachment_done_t done, void *userdata,
-                    struct attachment **ret_attachment);
+                    struct lease *lease, attachment_done_t done, void *userdata, struct attachment **ret_attachment);
 
 /* Undo, and call done() with this error. @refusal may be NULL. */
 void attachment_fail(struct attachment *attachment, int error, const struct refusal *refusal);

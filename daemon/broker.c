@@ -7,7 +7,6 @@
 
 #include "admission.h"
 #include "broker.h"
-#include "journal.h"
 #include "vm.h"
 
 static void count_policy(struct broker *broker) {
@@ -18,8 +17,8 @@ static void count_policy(struct broker *broker) {
     broker->policy_loaded_usec = (uint64_t) now.tv_sec * 1000000 + (uint64_t) now.tv_nsec / 1000;
 }
 
-int broker_new(struct broker **ret_broker, sd_event *event, struct policy *policy,
-               const struct broker_watcher *watcher, void *userdata) {
+int broker_new(struct broker **ret_broker, sd_event *event, struct policy *policy, const struct broker_watcher *watcher,
+               void *userdata) {
     struct broker *broker = calloc(1, sizeof(*broker));
 
     if (!broker) {
@@ -91,9 +90,7 @@ static int judge_device(struct device *device, void *userdata) {
 
     if (device_is_allowed(device, w->policy, &verdict))
         return 0;
-    audit(AUDIT_RELOAD, &(struct audit_record){.vm = device->vm->name, .device = device->name,
-                                               .unit = device->owner->unit, .uid = device->owner->uid,
-                                               .rule = verdict.rule, .reason = verdict.reason});
+    device_audit(device, AUDIT_RELOAD, verdict.rule, verdict.reason);
     w->devices[w->n_devices++] = device;
     return 0;
 }
@@ -104,8 +101,7 @@ static int judge_vm(struct vm *vm, void *userdata) {
 
     if (vm_is_allowed(vm, w->policy, &verdict))
         return vm_each_device(vm, judge_device, w);
-    audit(AUDIT_RELOAD, &(struct audit_record){.vm = vm->name, .unit = vm->owner->unit, .uid = vm->owner->uid,
-                                               .rule = verdict.rule, .reason = verdict.reason});
+    vm_audit(vm, AUDIT_RELOAD, verdict.rule, verdict.reason);
     w->vms[w->n_vms++] = vm;
     return 0;
 }

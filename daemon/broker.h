@@ -37,8 +37,8 @@ struct region {
 };
 
 struct channel {
-    uint32_t id; /* to the dispatcher; never used twice in a VM's life */
-    int fd;      /* a duplicate of the dispatcher's end, to cut the channel by; -1 once it was cut */
+    uint32_t id;     /* to the dispatcher; never used twice in a VM's life */
+    int fd;          /* a duplicate of the dispatcher's end, to cut the channel by; -1 once it was cut */
     unsigned events; /* losses that the dispatcher told us of since the last swap */
 };
 
@@ -47,6 +47,7 @@ struct device {
     char *name;
     struct identity *owner;
     struct lease *lease; /* NULL once it hung up */
+    char *rule;          /* of the policy: the one that granted it */
     struct account *account;
     enum device_state state;
     enum ioregion_on_disconnect on_disconnect;
@@ -56,8 +57,8 @@ struct device {
     size_t n_regions;
     struct channel *channels;
     size_t n_channels;
-    size_t n_mapped; /* regions that are in the VM's map */
-    size_t n_added;  /* regions that the dispatcher was told of */
+    size_t n_mapped;               /* regions that are in the VM's map */
+    size_t n_added;                /* regions that the dispatcher was told of */
     struct attachment *attachment; /* the request under way: attach or resume */
     sd_event_source *grace;
 };
@@ -66,6 +67,7 @@ struct vm {
     struct broker *broker;
     char *name;
     struct identity *owner;
+    char *rule; /* of the policy: the one that granted it */
     struct account *account;
     struct dispatcher *dispatcher;
     uint64_t ceiling; /* UINT64_MAX for none */
@@ -75,7 +77,7 @@ struct vm {
     size_t n_devices; /* granted ones */
     size_t n_regions; /* granted ones */
     size_t n_charged; /* regions, also those not granted yet */
-    void *devices; /* tsearch(3) by name */
+    void *devices;    /* tsearch(3) by name */
     struct region_map map;
     struct range *reserved;
     size_t n_reserved;
@@ -97,7 +99,7 @@ struct broker {
     uint64_t policy_generation, policy_loaded_usec; /* CLOCK_REALTIME */
     struct ledger ledger;
     struct proof_set proofs;
-    void *vms; /* tsearch(3) by name */
+    void *vms;                          /* tsearch(3) by name */
     size_t n_vms, n_devices, n_regions; /* granted ones */
     TAILQ_HEAD(, admission) admissions;
     const struct broker_watcher *watcher;
@@ -105,8 +107,8 @@ struct broker {
 };
 
 /* @policy is taken. @watcher must outlive the broker. */
-int broker_new(struct broker **ret_broker, sd_event *event, struct policy *policy,
-               const struct broker_watcher *watcher, void *userdata);
+int broker_new(struct broker **ret_broker, sd_event *event, struct policy *policy, const struct broker_watcher *watcher,
+               void *userdata);
 /* Ends everything, as if each VM had ended; requests under way are refused with Busy. */
 struct broker *broker_free(struct broker *broker);
 DEFINE_CLEANUP(broker_free, struct broker *);
@@ -115,8 +117,7 @@ DEFINE_CLEANUP(broker_free, struct broker *);
  * Take a new policy (taken). What is granted stays granted, unless @revoke. Grants that the new policy would not
  * give are counted into *ret_kept or *ret_revoked, and logged one by one.
  */
-int broker_set_policy(struct broker *broker, struct policy *policy, bool revoke, size_t *ret_kept,
-                      size_t *ret_revoked);
+int broker_set_policy(struct broker *broker, struct policy *policy, bool revoke, size_t *ret_kept, size_t *ret_revoked);
 
 /* Look-up by name; NULL for none. Devices that are not granted yet are not found. */
 struct vm *broker_find_vm(const struct broker *broker, const char *name);
@@ -139,9 +140,9 @@ typedef void (*admission_reply_t)(void *userdata, int error, const struct refusa
 
 struct register_request {
     char *name;
-    unsigned dispatch; /* POLICY_DISPATCH_* that would do */
-    int vm_fd;         /* -1 for none */
-    uint64_t ceiling;  /* UINT64_MAX for none */
+    unsigned dispatch;               /* POLICY_DISPATCH_* that would do */
+    int vm_fd;                       /* -1 for none */
+    uint64_t ceiling;                /* UINT64_MAX for none */
     struct ioregion_region *reserve; /* space, base and size count */
     size_t n_reserve;
 };
@@ -151,7 +152,7 @@ struct attach_request {
     struct ioregion_region *regions;
     size_t n_regions;
     uint64_t require, want;
-    uint32_t channels; /* at least 1 */
+    uint32_t channels;     /* at least 1 */
     uint64_t timeout_usec; /* 0: the rule's */
     enum ioregion_on_disconnect on_disconnect;
     uint32_t *interrupts;

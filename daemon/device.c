@@ -7,7 +7,6 @@
 
 #include "attach.h"
 #include "device.h"
-#include "journal.h"
 #include "vm.h"
 
 static const char *const state_names[] = {
@@ -31,9 +30,18 @@ void device_cut(struct device *device) {
     }
 }
 
-static void device_audit(const struct device *device, enum audit_event event, const char *reason) {
-    audit(event, &(struct audit_record){.vm = device->vm->name, .device = device->name, .unit = device->owner->unit,
-                                        .pid = device->owner->pid, .uid = device->owner->uid, .reason = reason});
+void device_audit(const struct device *device, enum audit_event event, const char *rule, const char *reason) {
+    const struct audit_record record = {
+        .vm = device->vm->name,
+        .device = device->name,
+        .unit = device->owner->unit,
+        .pid = device->owner->pid,
+        .uid = device->owner->uid,
+        .rule = rule,
+        .reason = reason,
+    };
+
+    audit(event, &record);
 }
 
 static void device_set_state(struct device *device, enum device_state state, const char *reason) {
@@ -43,7 +51,7 @@ static void device_set_state(struct device *device, enum device_state state, con
     device->last_error = reason;
     device->grace = sd_event_source_disable_unref(device->grace);
     broker->watcher->device_changed(broker->watcher_userdata, device);
-    device_audit(device, AUDIT_FAILURE, reason);
+    device_audit(device, AUDIT_FAILURE, NULL, reason);
 }
 
 static int on_grace_over(sd_event_source *source, uint64_t usec, void *userdata) {
@@ -134,22 +142,28 @@ void device_set_attached(struct device *device) {
 bool device_is_allowed(const struct device *device, const struct policy *policy, struct policy_verdict *ret_verdict) {
     const struct policy_subject subject = identity_subject(device->owner);
     _cleanup_(freep) struct ioregion_region *regions = calloc(device->n_regions, sizeof(*regions));
-    struct policy_attach question = {.vm = device->vm->name, .device = device->name, .regions = regions,
-                                     .n_regions = device->n_regions, .channels = (uint32_t) device->n_channels,
-                                     .timeout_usec = device->timeout_usec, .on_disconnect = device->on_disconnect};
+    struct policy_attach question = {.vm = device->vm->name,
+                                     .device = device->name,
+                                     .regions = regions,
+                                     .n_regions = device->n_regions,
+                                     .channels = (uint32_t) device->n_channels,
+                                     .timeout_usec = device->timeout_usec,
+                                     .on_disconnect = device->on_disconnect};
 
     if (!regions) { /* when in doubt, it stays */
         ret_verdict->allowed = true;
         return true;
     }
     for (size_t i = 0; i < device->n_regions; i++)
-        regions[i] = (struct ioregion_region){.space = device->regions[i].range.space,
-                                              .base = device->regions[i].range.base,
-                                              .size = device->regions[i].range.last - device->regions[i].range.base + 1};
+        regions[i] =
+            (struct ioregion_region){.space = device->regions[i].range.space,
+                                     .base = device->regions[i].range.base,
+                                     .size = device->regions[i].range.last - device->regions[i].range.base + 1};
     policy_check_attach(policy, &subject, &question, ret_verdict);
     if (ret_verdict->allowed && (device->features & ~ret_verdict->features)) {
         ret_verdict->allowed = false;
-        snprintf(ret_verdict->reason, sizeof(ret_verdict->reason), "a feature that it was granted is not allowed any more");
+        snprintf(ret_verdict->reason, sizeof(ret_verdict->reason),
+                 "a feature that it was granted is not allowed any more");
     }
     return ret_verdict->allowed;
 }
@@ -200,6 +214,7 @@ static void device_free(struct device *device) {
     identity_free(device->owner);
     free(device->channels);
     free(device->regions);
+    free(device->rule);
     free(device->name);
     free(device);
 }
@@ -242,7 +257,7 @@ void device_end(struct device *device, enum ioregion_revoke_reason reason, const
             return;
         }
     }
-    device_audit(device, AUDIT_DETACH, why);
+    device_audit(device, AUDIT_DETACH, NULL, why);
     device->lease = reason ? lease_revoke(device->lease, reason) : lease_free(device->lease);
     device_undo(device, done, userdata);
 }

@@ -65,8 +65,8 @@ static int arm_timer(struct dispatch_vmm *d) {
     int r;
 
     STAILQ_FOREACH(op, &d->ops, link)
-        if (op->done)
-            break;
+    if (op->done)
+        break;
     if (!op)
         return sd_event_source_set_enabled(d->timer, SD_EVENT_OFF);
     r = sd_event_source_set_time(d->timer, op->deadline_usec);
@@ -100,8 +100,8 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
     struct op *op;
 
     STAILQ_FOREACH(op, &d->ops, link)
-        if (op->done)
-            break;
+    if (op->done)
+        break;
     if (!op || op->deadline_usec > usec)
         return arm_timer(d);
 
@@ -117,8 +117,8 @@ static int on_answer(struct dispatch_vmm *d, uint64_t serial, int error,
     struct op *o;
 
     STAILQ_FOREACH(o, &d->ops, link)
-        if (o->message.head.serial == serial)
-            break;
+    if (o->message.head.serial == serial)
+        break;
     /* STATS is answered by STATS_REPLY, everything else by ACK */
     if (!o || !o->sent)
         return -EPROTO;
@@ -237,8 +237,8 @@ static void vmm_forget(struct dispatcher *dispatcher, const void *userdata) {
     struct op *op;
 
     STAILQ_FOREACH(op, &d->ops, link)
-        if (op->userdata == userdata)
-            op->done = NULL;
+    if (op->userdata == userdata)
+        op->done = NULL;
 }
 
 static int vmm_grant(struct dispatcher *dispatcher, uint64_t features) {

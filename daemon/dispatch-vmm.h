@@ -13,7 +13,7 @@
 extern const struct dispatcher_type dispatch_vmm_type;
 
 /* @lease is taken. The lease's end is the VM's end. */
-int dispatch_vmm_new(struct dispatcher **ret_dispatcher, sd_event *event, struct lease *lease, dispatcher_event_t on_event,
-                     dispatcher_gone_t on_gone, void *userdata);
+int dispatch_vmm_new(struct dispatcher **ret_dispatcher, sd_event *event, struct lease *lease,
+                     dispatcher_event_t on_event, dispatcher_gone_t on_gone, void *userdata);
 
 #endif

@@ -7,7 +7,6 @@
 
 #include "device.h"
 #include "dispatch-vmm.h"
-#include "journal.h"
 #include "vm.h"
 
 /* How many announcements of a loss a VMM may make between two swaps of a channel before we call it a flood. */
@@ -30,12 +29,24 @@ struct policy_subject identity_subject(const struct identity *identity) {
         .unit = identity->unit, .uid = identity->uid, .gids = identity->gids, .n_gids = identity->n_gids};
 }
 
+void vm_audit(const struct vm *vm, enum audit_event event, const char *rule, const char *reason) {
+    const struct audit_record record = {
+        .vm = vm->name,
+        .unit = vm->owner->unit,
+        .pid = vm->owner->pid,
+        .uid = vm->owner->uid,
+        .rule = rule,
+        .reason = reason,
+    };
+
+    audit(event, &record);
+}
+
 void range_describe(const struct range *range, char *ret_text, size_t size) {
     const struct region *region = range->owner;
 
-    snprintf(ret_text, size, "%s 0x%" PRIx64 "-0x%" PRIx64 ", %s%s", space_name(range->space), range->base,
-             range->last, region ? "held by device " : "which the VMM keeps for itself",
-             region ? region->device->name : "");
+    snprintf(ret_text, size, "%s 0x%" PRIx64 "-0x%" PRIx64 ", %s%s", space_name(range->space), range->base, range->last,
+             region ? "held by device " : "which the VMM keeps for itself", region ? region->device->name : "");
 }
 
 struct device *vm_find_any_device(const struct vm *vm, const char *name) {
@@ -121,6 +132,7 @@ static void vm_free(struct vm *vm) {
         region_map_remove(&vm->map, &vm->reserved[i]);
     free(vm->reserved);
     identity_free(vm->owner);
+    free(vm->rule);
     free(vm->name);
     free(vm);
 }
@@ -165,8 +177,8 @@ static int reserve_ranges(struct vm *vm, const struct register_request *request,
 
         r = range_init(&vm->reserved[i], range->space, range->base, range->size, NULL);
         if (r < 0)
-            return refuse(ret_refusal, REFUSAL_INVALID_REGION, "reserved range %zu: size 0, or past the end of its space",
-                          i);
+            return refuse(ret_refusal, REFUSAL_INVALID_REGION,
+                          "reserved range %zu: size 0, or past the end of its space", i);
         r = region_map_add(&vm->map, &vm->reserved[i], &conflict);
         if (r == -EEXIST)
             return refuse(ret_refusal, REFUSAL_REGION_OVERLAP, "reserved range %zu overlaps another one", i);
@@ -192,14 +204,13 @@ static int check_vm_fd(int fd, struct refusal *ret_refusal) {
     return 0;
 }
 
-static int check_register(struct broker *broker, const struct register_request *request,
-                          const struct identity *identity, struct refusal *ret_refusal) {
-    const struct policy_subject subject = identity_subject(identity);
+static int check_register(struct vm *vm, const struct register_request *request, struct refusal *ret_refusal) {
+    const struct policy_subject subject = identity_subject(vm->owner);
     const struct policy_register question = {.vm = request->name, .dispatch = POLICY_DISPATCH_VMM};
     struct policy_verdict verdict;
     int r;
 
-    policy_check_register(broker->policy, &subject, &question, &verdict);
+    policy_check_register(vm->broker->policy, &subject, &question, &verdict);
     if (!verdict.allowed)
         return refuse(ret_refusal, REFUSAL_POLICY_DENIED, "rule %s: %s", verdict.rule, verdict.reason);
     if (request->vm_fd >= 0) {
@@ -210,9 +221,11 @@ static int check_register(struct broker *broker, const struct register_request *
     if (!(request->dispatch & POLICY_DISPATCH_VMM))
         return refuse(ret_refusal, REFUSAL_NO_DISPATCHER,
                       "the kernel dispatcher is not available on this host: ask for auto or vmm");
-    if (broker_find_vm(broker, request->name))
+    if (broker_find_vm(vm->broker, request->name))
         return refuse(ret_refusal, REFUSAL_VM_EXISTS, "VM %s is registered already", request->name);
-    return 0;
+    vm->name = strdup(request->name);
+    vm->rule = strdup(verdict.rule);
+    return vm->name && vm->rule ? 0 : -ENOMEM;
 }
 
 static int vm_insert(struct vm *vm) {
@@ -222,8 +235,8 @@ static int vm_insert(struct vm *vm) {
     return 0;
 }
 
-int vm_new(struct vm **ret_vm, struct broker *broker, const struct register_request *request,
-           struct identity *identity, struct lease *lease, struct refusal *ret_refusal) {
+int vm_new(struct vm **ret_vm, struct broker *broker, const struct register_request *request, struct identity *identity,
+           struct lease *lease, struct refusal *ret_refusal) {
     _cleanup_(lease_freep) struct lease *owned = lease;
     _cleanup_(vm_freep) struct vm *vm = calloc(1, sizeof(*vm));
     int r;
@@ -232,14 +245,11 @@ int vm_new(struct vm **ret_vm, struct broker *broker, const struct register_requ
         identity_free(identity);
         return -ENOMEM;
     }
-    *vm = (struct vm){.broker = broker, .owner = identity, .ceiling = request->ceiling, .next_region = 1,
-                      .next_channel = 1};
-    r = check_register(broker, request, identity, ret_refusal);
+    *vm = (struct vm){
+        .broker = broker, .owner = identity, .ceiling = request->ceiling, .next_region = 1, .next_channel = 1};
+    r = check_register(vm, request, ret_refusal);
     if (r < 0)
         return r;
-    vm->name = strdup(request->name);
-    if (!vm->name)
-        return -ENOMEM;
     r = reserve_ranges(vm, request, ret_refusal);
     if (r < 0)
         return r;
@@ -276,7 +286,6 @@ void vm_end(struct vm *vm, enum ioregion_revoke_reason reason) {
     tdelete(vm, &broker->vms, vm_compare);
     broker->n_vms--;
     broker->watcher->vm_removed(broker->watcher_userdata, vm);
-    audit(AUDIT_UNREGISTER, &(struct audit_record){.vm = vm->name, .unit = vm->owner->unit, .pid = vm->owner->pid,
-                                                   .uid = vm->owner->uid});
+    vm_audit(vm, AUDIT_UNREGISTER, NULL, NULL);
     vm_free(vm);
 }
