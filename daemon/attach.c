@@ -240,23 +240,18 @@ static int resume_begin(struct attachment *a, struct device *device) {
 }
 
 static void fill_device(struct device *device, const struct attach_request *request, const struct attach_terms *terms) {
-    struct vm *vm = device->vm;
-
-    device->state = DEVICE_ATTACHING;
     device->last_error = "";
     device->on_disconnect = request->on_disconnect;
     device->features = terms->features;
     device->timeout_usec = terms->timeout_usec;
     device->grace_usec = terms->grace_usec;
-    for (size_t i = 0; i < device->n_channels; i++)
-        device->channels[i] = (struct channel){.id = vm->next_channel++, .fd = -1};
     for (size_t i = 0; i < device->n_regions; i++) {
         const struct ioregion_region *asked_for = &request->regions[i];
         struct region *region = &device->regions[i];
 
         range_init(&region->range, asked_for->space, asked_for->base, asked_for->size, region);
         region->device = device;
-        region->id = vm->next_region++;
+        region->id = device->vm->next_region++;
         region->user_data = asked_for->user_data;
         region->index = (uint32_t) i;
         region->channel = asked_for->channel;
@@ -280,7 +275,8 @@ static struct device *device_new(struct vm *vm, const struct attach_request *req
         return NULL;
     }
     device->n_regions = request->n_regions;
-    device->n_channels = request->channels;
+    for (; device->n_channels < request->channels; device->n_channels++)
+        device->channels[device->n_channels] = (struct channel){.id = vm->next_channel++, .fd = -1};
     return device;
 }
 
