@@ -113,10 +113,13 @@ static int make_lease(struct client *client) {
 }
 
 void client_register_on(struct rig *rig, struct client *client, const char *name, int lease) {
-    struct register_request *request = calloc(1, sizeof(*request));
+    struct register_request *request;
 
+    fail_pause(true);
+    request = calloc(1, sizeof(*request));
     *request = (struct register_request){
         .name = strdup(name), .dispatch = POLICY_DISPATCH_VMM, .vm_fd = -1, .ceiling = UINT64_MAX};
+    fail_pause(false);
     broker_register(rig->broker, request, lease, on_reply, client, &client->admission);
 }
 

@@ -40,7 +40,7 @@ struct client {
     struct ioregion_lease_grant grant;
 };
 
-/* @policy is the text of a policy; NULL: root may do everything. NULL is returned where an allocation was made to fail. */
+/* @policy is the text of a policy; NULL: root may do everything. */
 struct rig *rig_new(const char *policy);
 void rig_free(struct rig *rig);
 
@@ -70,8 +70,9 @@ unsigned vmm_answer(struct rig *rig, struct client *vmm, int error);
 /* How many descriptors this process has open. */
 unsigned count_fds(void);
 
-/* From the @nth allocation on (1 is the next) one fails; 0 ends that. True if one has failed since. */
+/* Let the @nth allocation from now fail (1 is the next), or none (0); and has it come to that? The rig's don't count. */
 void fail_allocation(unsigned nth);
+void fail_pause(bool pause);
 bool allocation_failed(void);
 
 #endif

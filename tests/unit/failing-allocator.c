@@ -2,6 +2,7 @@
 
 /* Allocations that fail on demand: linked with --wrap=malloc and so on, so that our own code sees them alone. */
 
+#include <search.h>
 #include <string.h>
 
 #include "broker-rig.h"
@@ -12,9 +13,11 @@ char *__real_strdup(const char *text);
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t n, size_t size);
 char *__wrap_strdup(const char *text);
+void *__real_tsearch(const void *key, void **root, int (*compare)(const void *, const void *));
+void *__wrap_tsearch(const void *key, void **root, int (*compare)(const void *, const void *));
 
 static unsigned countdown;
-static bool failed;
+static bool failed, paused;
 
 void fail_allocation(unsigned nth) {
     countdown = nth;
@@ -25,8 +28,12 @@ bool allocation_failed(void) {
     return failed;
 }
 
+void fail_pause(bool pause) {
+    paused = pause;
+}
+
 static bool fail_now(void) {
-    if (countdown == 0 || --countdown > 0)
+    if (paused || countdown == 0 || --countdown > 0)
         return false;
     failed = true;
     return true;
@@ -42,4 +49,9 @@ void *__wrap_calloc(size_t n, size_t size) {
 
 char *__wrap_strdup(const char *text) {
     return fail_now() ? NULL : __real_strdup(text);
+}
+
+/* It allocates its node inside the C library. */
+void *__wrap_tsearch(const void *key, void **root, int (*compare)(const void *, const void *)) {
+    return fail_now() ? NULL : __real_tsearch(key, root, compare);
 }
