@@ -78,11 +78,11 @@ static void end(struct call *call, const char *why) {
         device_end(device, IOREGION_REVOKE_OPERATOR, why, on_ended, call);
 }
 
-static void detach(struct call *call) {
+static void detach_device(struct call *call) {
     end(call, "detached by an operator");
 }
 
-static void revoke(struct call *call) {
+static void revoke_device(struct call *call) {
     const char *why;
     int r;
 
@@ -96,13 +96,13 @@ static void revoke(struct call *call) {
 static int method_detach(sd_bus_message *message, void *userdata, sd_bus_error *ret_error) {
     const struct device *device = userdata;
 
-    return call_new_operator(device->vm->broker->watcher_userdata, message, detach, ret_error);
+    return call_new_operator(device->vm->broker->watcher_userdata, message, detach_device, ret_error);
 }
 
 static int method_revoke(sd_bus_message *message, void *userdata, sd_bus_error *ret_error) {
     const struct device *device = userdata;
 
-    return call_new_operator(device->vm->broker->watcher_userdata, message, revoke, ret_error);
+    return call_new_operator(device->vm->broker->watcher_userdata, message, revoke_device, ret_error);
 }
 
 static const sd_bus_vtable vtable[] = {

@@ -109,7 +109,7 @@ static int method_attach_device(sd_bus_message *message, void *userdata, sd_bus_
     return 1;
 }
 
-static void load_policy(struct call *call) {
+static void load_policy_again(struct call *call) {
     _cleanup_(sd_bus_error_free) sd_bus_error failure = SD_BUS_ERROR_NULL;
     _cleanup_(freep) char *mistake = NULL;
     int r;
@@ -125,7 +125,7 @@ static void load_policy(struct call *call) {
 }
 
 static int method_reload(sd_bus_message *message, void *userdata, sd_bus_error *ret_error) {
-    return call_new_operator(userdata, message, load_policy, ret_error);
+    return call_new_operator(userdata, message, load_policy_again, ret_error);
 }
 
 static int method_explain_access(sd_bus_message *message, void *userdata, sd_bus_error *ret_error) {

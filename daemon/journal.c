@@ -10,6 +10,7 @@
 #include <syslog.h>
 #include <systemd/sd-journal.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "escape.h"
 #include "journal.h"
