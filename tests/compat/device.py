@@ -56,7 +56,7 @@ class Device:
         if command.user_data not in self.regions:
             raise protocol.Violation(f'unknown region {command.user_data:#x}')
         region = self.regions[command.user_data]
-        command.check(region.size, self.features if region.posted else self.features & ~protocol.bits(['posted-writes']))
+        command.check(region.size, self.features & (-1 if region.posted else ~protocol.bits(['posted-writes'])))
         response = region.answer(command)
         return response.pack() if command.wants_response else None
 

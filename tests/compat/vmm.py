@@ -23,6 +23,9 @@ import protocol
 from protocol import Event, Type
 
 
+NO_COUNTS = dict.fromkeys(('reads', 'writes', 'posted', 'failures', 'timeouts'), 0)
+
+
 class Channel:
     """The dispatcher's end for one device. One command at a time is under way on it."""
 
@@ -84,7 +87,7 @@ class Vmm:
 
     def _take(self, message):
         if message.type == Type.STATS:
-            counts = self.counts.get(message.region, dict.fromkeys(('reads', 'writes', 'posted', 'failures', 'timeouts'), 0))
+            counts = self.counts.get(message.region, NO_COUNTS)
             return protocol.send(self.lease, Type.STATS_REPLY, serial=message.serial, region=message.region, **counts)
         handlers = {Type.REGION_ADD: self._add, Type.REGION_SWAP: self._swap, Type.REGION_REMOVE: self._remove}
         if message.type not in handlers:
@@ -97,7 +100,7 @@ class Vmm:
         for fd in message.fds:
             self.channels[message.channel] = Channel(fd)
         self.regions[message.region] = message.body
-        self.counts[message.region] = dict.fromkeys(('reads', 'writes', 'posted', 'failures', 'timeouts'), 0)
+        self.counts[message.region] = dict(NO_COUNTS)
         return 0
 
     def _swap(self, message):
