@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A VMM and a device that move only when the test pulls their strings."""
 
+import errno
 import socket
 
 import protocol
@@ -35,12 +36,10 @@ class Vmm:
         if message.type == Type.STATS:
             protocol.send(self.lease, Type.STATS_REPLY, message.serial, message.region, *self.counts.values())
             return
-        error = self.refusals.get(message.type, 0)
-        if not error:
-            self._obey(message)
-        protocol.send(self.lease, Type.ACK, message.serial, error, 0)
+        protocol.send(self.lease, Type.ACK, message.serial, self.refusals.get(message.type) or self._obey(message), 0)
 
     def _obey(self, message):
+        """Do it; the errno."""
         fresh = [socket.socket(fileno=fd) for fd in message.fds]
         for channel in fresh:
             channel.settimeout(LIMIT)
@@ -51,10 +50,13 @@ class Vmm:
         elif message.type == Type.REGION_SWAP:
             self.channels[message.channel].close()
             self.channels[message.channel], = fresh
+        elif message.region not in self.regions:
+            return errno.ENOENT  # a region that we refused to add
         else:
             region = self.regions.pop(message.region)
             if not any(other.channel == region.channel for other in self.regions.values()):
                 self.channels.pop(region.channel).close()
+        return 0
 
     def channel(self, base):
         """The channel and the region's message for the region with that base."""

@@ -189,7 +189,8 @@ class Case(unittest.TestCase):
         return self.request('RegisterVM', 'sa{sv}h', (name,), {'user': VMM_USER, **keywords})
 
     def request_attach(self, vm, name, regions, **keywords):
-        return self.request('AttachDevice', 'ssa(sttta{sv})a{sv}h', (vm, name, regions), {'user': DEVICE_USER, **keywords})
+        return self.request('AttachDevice', 'ssa(sttta{sv})a{sv}h', (vm, name, regions),
+                            {'user': DEVICE_USER, **keywords})
 
     def granted(self, request):
         """The answer of a request, and GRANT, which was sent before it."""

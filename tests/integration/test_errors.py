@@ -28,7 +28,7 @@ class Errors(rig.Case):
         with self.refused('PolicyDenied', 'scratches'):
             self.attach(timeout_usec=1000001)
         with self.refused('PolicyDenied', 'scratches'):
-            self.attach(channels=5)
+            self.attach(channels=5, regions=[region('pio', 0x200 + n, 1, channel=n) for n in range(5)])
         with self.refused('PolicyDenied', 'others'):
             self.attach(user=rig.OTHER_USER, on_disconnect='remove')
 

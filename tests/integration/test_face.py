@@ -42,7 +42,8 @@ class Face(rig.Case):
         for name in documented:
             self.assertEqual(documented[name], shown.get(name), name)
         self.assertLessEqual(set(shown) - set(FIXED), set(documented))
-        self.assertLessEqual({f'org.ioregion1.{name}' for name in ('Manager', 'VM', 'Device', 'Region')}, set(documented))
+        for name in ('Manager', 'VM', 'Device', 'Region'):
+            self.assertIn(f'org.ioregion1.{name}', documented)
 
     def test_arguments_have_names(self):
         for members in interfaces(self.introspect(rig.ROOT)).values():
@@ -177,7 +178,8 @@ class Face(rig.Case):
 
 class CommandLine(rig.Case):
     def run_daemon(self, *arguments):
-        return subprocess.run([f'{rig.BUILD}/daemon/ioregiond', *arguments], capture_output=True, text=True, timeout=LIMIT,
+        return subprocess.run([f'{rig.BUILD}/daemon/ioregiond', *arguments],
+                              capture_output=True, text=True, timeout=LIMIT,
                               env={**os.environ, 'DBUS_SYSTEM_BUS_ADDRESS': self.bus.address})
 
     def test_help_and_version(self):
