@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A VMM and a device that move only when the test pulls their strings."""
+
+import errno
+import socket
+
+import protocol
+from privatebus import LIMIT
+from protocol import Type
+
+
+class Vmm:
+    """The VMM's end of a lease. It says yes to the broker; refuse() makes it say something else, mute nothing."""
+
+    def __init__(self, lease, path, grant):
+        self.lease, self.path, self.grant = lease, path, grant
+        self.regions, self.channels, self.refusals = {}, {}, {}
+        self.seen, self.mute, self.ended = [], False, False
+        self.counts = dict.fromkeys(('reads', 'writes', 'posted', 'failures', 'timeouts'), 0)
+
+    def fileno(self):
+        return self.lease.fileno()
+
+    def refuse(self, type, error):
+        self.refusals[type] = error
+
+    def pump(self):
+        """Take in one message of the broker."""
+        message = protocol.receive(self.lease)
+        if message is None:
+            self.ended = True
+            return
+        self.seen.append(message)
+        if self.mute or message.type == Type.REVOKE:
+            return
+        if message.type == Type.STATS:
+            protocol.send(self.lease, Type.STATS_REPLY, message.serial, message.region, *self.counts.values())
+            return
+        protocol.send(self.lease, Type.ACK, message.serial, self.refusals.get(message.type) or self._obey(message), 0)
+
+    def _obey(self, message):
+        """Do it; the errno."""
+        fresh = [socket.socket(fileno=fd) for fd in message.fds]
+        for channel in fresh:
+            channel.settimeout(LIMIT)
+        if message.type == Type.REGION_ADD:
+            self.regions[message.region] = message
+            if fresh:
+                self.channels[message.channel], = fresh
+        elif message.type == Type.REGION_SWAP:
+            self.channels[message.channel].close()
+            self.channels[message.channel], = fresh
+        elif message.region not in self.regions:
+            return errno.ENOENT  # a region that we refused to add
+        else:
+            region = self.regions.pop(message.region)
+            if not any(other.channel == region.channel for other in self.regions.values()):
+                self.channels.pop(region.channel).close()
+        return 0
+
+    def channel(self, base):
+        """The channel and the region's message for the region with that base."""
+        region = next(region for region in self.regions.values() if region.base == base)
+        return self.channels[region.channel], region
+
+    def command(self, base, *arguments, **keywords):
+        """Send a command as the guest's access would; the command."""
+        channel, region = self.channel(base)
+        command = protocol.Command.access(region.user_data, *arguments, **keywords)
+        channel.send(command.pack())
+        return command
+
+    def response(self, base):
+        return protocol.Response.unpack(protocol.receive_packet(self.channel(base)[0]))
+
+    def event(self, base, what):
+        protocol.send(self.lease, Type.EVENT, self.channel(base)[1].region, what, 0)
+
+    def close(self):
+        for sock in (self.lease, *self.channels.values()):
+            sock.close()
+
+
+class Device:
+    """The device's end of a lease, and its channels."""
+
+    def __init__(self, lease, path, features, grant):
+        self.lease, self.path, self.features, self.grant = lease, path, features, grant
+        self.channels = [socket.socket(fileno=fd) for fd in grant.fds]
+        for sock in (lease, *self.channels):
+            sock.settimeout(LIMIT)
+
+    def answer(self, data=0, channel=0):
+        """Receive one command, answer it; the command."""
+        command = protocol.Command.unpack(protocol.receive_packet(self.channels[channel]))
+        if command.wants_response:
+            self.channels[channel].send(protocol.Response(data).pack())
+        return command
+
+    def release(self):
+        protocol.send(self.lease, Type.RELEASE)
+
+    def close(self):
+        for sock in (self.lease, *self.channels):
+            sock.close()

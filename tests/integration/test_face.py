@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What the bus shows of the broker, and what the bus's own troubles do to it. The numbers are those of edge cases."""
+
+import os
+import resource
+import select
+import subprocess
+import xml.etree.ElementTree as ElementTree
+
+import actors
+import rig
+from privatebus import LIMIT, Connection
+from rig import path_of, region
+
+SOURCE = os.environ.get('IOREGION_SOURCE', '.')
+FIXED = ('org.freedesktop.DBus.Peer', 'org.freedesktop.DBus.Introspectable', 'org.freedesktop.DBus.Properties',
+         'org.freedesktop.DBus.ObjectManager', 'org.freedesktop.LogControl1')
+
+
+def interfaces(text):
+    """Members of interfaces as comparable sets, from introspection XML."""
+    return {interface.get('name'): {
+        (member.tag, member.get('name'), member.get('type'), member.get('access'),
+         tuple((argument.get('name'), argument.get('type'), argument.get('direction'))
+               for argument in member.findall('arg')))
+        for member in interface if member.tag in ('method', 'signal', 'property')}
+        for interface in ElementTree.fromstring(text).iter('interface')}
+
+
+class Face(rig.Case):
+    def introspect(self, path):
+        return self.call(path, 'org.freedesktop.DBus.Introspectable', 'Introspect')[0]
+
+    def test_introspection_is_the_document(self):
+        self.register()
+        self.attach()
+        with open(f'{SOURCE}/daemon/org.ioregion1.xml') as file:
+            documented = interfaces(file.read())
+        shown = {}
+        for path in (rig.ROOT, path_of('vm'), path_of('vm', 'dev'), path_of('vm', 'dev', 0)):
+            shown.update(interfaces(self.introspect(path)))
+        for name in documented:
+            self.assertEqual(documented[name], shown.get(name), name)
+        self.assertLessEqual(set(shown) - set(FIXED), set(documented))
+        for name in ('Manager', 'VM', 'Device', 'Region'):
+            self.assertIn(f'org.ioregion1.{name}', documented)
+
+    def test_arguments_have_names(self):
+        for members in interfaces(self.introspect(rig.ROOT)).values():
+            for tag, name, _, _, arguments in members:
+                if tag == 'method' and arguments and name in ('RegisterVM', 'AttachDevice', 'ListVMs', 'ExplainAccess'):
+                    self.assertTrue(all(argument[0] for argument in arguments), name)
+
+    def test_busctl_walks_the_tree(self):
+        self.register()
+        self.attach()
+        tree = subprocess.run(['busctl', f'--address={self.bus.address}', '--list', 'tree', 'org.ioregion1'],
+                              capture_output=True, text=True, timeout=LIMIT, check=True).stdout
+        self.assertIn(path_of('vm', 'dev', 0), tree.split())
+
+    def test_objects_that_are_gone_are_unknown(self):
+        self.register()
+        device = self.attach()
+        device.release()
+        self.wait_for_state(device, None)
+        with self.assertRaises(rig.BusError):
+            self.properties(device.path, 'org.ioregion1.Device')
+        self.assertNotIn('interface name="org.ioregion1.Device"', self.introspect(device.path))
+
+    def test_log_control(self):
+        def get():
+            return self.properties('/org/freedesktop/LogControl1', 'org.freedesktop.LogControl1')
+
+        def set(level):
+            self.call('/org/freedesktop/LogControl1', 'org.freedesktop.DBus.Properties', 'Set', 'ssv',
+                      'org.freedesktop.LogControl1', 'LogLevel', ('s', level))
+
+        self.assertEqual((get()['LogLevel'], get()['SyslogIdentifier']), ('info', 'ioregiond'))
+        set('debug')
+        self.assertEqual(get()['LogLevel'], 'debug')
+        with self.assertRaises(rig.BusError):
+            set('chatty')
+        self.assertEqual(get()['LogLevel'], 'debug')
+
+    def test_anyone_may_look(self):
+        self.register()
+
+        def look():
+            actors.become(rig.STRANGER)
+            assert len(Connection(self.bus.address).call(rig.ROOT, rig.MANAGER, 'ListVMs')[0]) == 1
+
+        self.assertEqual(os.waitpid(actors.fork(look), 0)[1], 0)
+
+    def test_audit_trail(self):
+        self.register()
+        self.attach().release()
+        with self.refused('PolicyDenied'):
+            self.attach(name='denied', user=rig.STRANGER)
+        self.wait_until(lambda: not self.manager('ListDevices')[0])
+        log = self.daemon.log()
+        for word in ('vm', 'dev', 'denied', rig.DEVICE_USER, 'default'):
+            self.assertIn(word, log)
+
+    def test_60_unread_replies_of_one_user_slow_nobody(self):
+        """A user asks and never listens, until the bus takes no more of it; others are served meanwhile and after."""
+        self.register()
+
+        def ask_and_not_listen():
+            actors.become(rig.STRANGER)
+            connection = Connection(self.bus.address)
+            connection.dbus.sock.setblocking(False)
+            try:
+                for _ in range(20000):
+                    connection.send(rig.ROOT, rig.MANAGER, 'ListVMs')
+            except OSError:
+                pass
+            ready.write(b'x')
+            ready.close()
+            select.select([], [], [], LIMIT)
+
+        listen, told = os.pipe()
+        ready = os.fdopen(told, 'wb')
+        pid = actors.fork(ask_and_not_listen)
+        ready.close()
+        try:
+            self.assertEqual(os.read(listen, 1), b'x')
+            for number in range(20):
+                self.attach(name='dev', regions=[region('mmio', 0xd0000000, 16)]).release()
+                self.wait_until(lambda: not self.manager('ListDevices')[0])
+        finally:
+            os.close(listen)
+            os.kill(pid, 9)
+            os.waitpid(pid, 0)
+
+    def test_60_clients_that_ask_and_leave(self):
+        before = self.daemon.fds()
+
+        def ask_and_leave():
+            connection = Connection(self.bus.address)
+            for _ in range(100):
+                connection.send(rig.ROOT, rig.MANAGER, 'ListVMs')
+
+        for _ in range(5):
+            self.assertEqual(os.waitpid(actors.fork(ask_and_leave), 0)[1], 0)
+        self.register()
+        self.assertEqual(self.daemon.fds(), before + 1)
+
+    def test_58_descriptors_run_out(self):
+        """What was granted stays, what can't be done is refused, and all is well when there is room again."""
+        self.register()
+        device = self.attach()
+        used = self.daemon.fds()
+        limits = resource.prlimit(self.daemon.pid, resource.RLIMIT_NOFILE)
+        for room in range(0, 6):
+            resource.prlimit(self.daemon.pid, resource.RLIMIT_NOFILE, (used + room, limits[1]))
+            try:
+                self.attach(name='more', regions=[region('pio', 0x200, 1)]).release()
+                self.wait_until(lambda: len(self.manager('ListDevices')[0]) == 1)
+            except rig.BusError:
+                pass
+        resource.prlimit(self.daemon.pid, resource.RLIMIT_NOFILE, limits)
+        self.assertEqual(self.state(device.path), 'attached')
+        self.attach(name='more', regions=[region('pio', 0x200, 1)])
+
+    def test_65_the_bus_goes(self):
+        """The daemon can't do its work then; it ends, and its unit starts it anew."""
+        self.connection.close()
+        daemon, self.daemon = self.daemon, None
+        self.bus.close()
+        self.assertIn(daemon.process.wait(LIMIT), (0, 1), daemon.log())
+        self.assertIn('bus', daemon.log().lower())
+
+    def test_second_daemon_does_not_take_over(self):
+        with self.assertRaises(RuntimeError):
+            rig.Daemon(self.directory, self.bus.address)
+        self.assertEqual(self.vm_names(), [])
+
+
+class CommandLine(rig.Case):
+    def run_daemon(self, *arguments):
+        return subprocess.run([f'{rig.BUILD}/daemon/ioregiond', *arguments],
+                              capture_output=True, text=True, timeout=LIMIT,
+                              env={**os.environ, 'DBUS_SYSTEM_BUS_ADDRESS': self.bus.address})
+
+    def test_help_and_version(self):
+        for option in ('--help', '--version'):
+            result = self.run_daemon(option)
+            self.assertEqual((result.returncode, result.stderr), (0, ''))
+            self.assertIn('ioregiond', result.stdout)
+        for option in ('--user', '--policy', '--seccomp', '--log-level'):
+            self.assertIn(option, self.run_daemon('--help').stdout)
+
+    def test_bad_arguments(self):
+        for arguments in (['--colour'], ['extra'], ['--seccomp', 'maybe'], ['--log-level', 'chatty'],
+                          ['--user', 'no-such-user-here'], ['--policy', f'{self.directory}/rig.json/x']):
+            with self.subTest(arguments):
+                result = self.run_daemon(*arguments)
+                self.assertNotEqual(result.returncode, 0)
+                self.assertTrue(result.stderr)
+
+    def test_bad_policy_at_start(self):
+        self.stop_daemon()
+        self.write_policy('{"version": 1,\n"colour": 2}', 'bad.json')
+        result = self.run_daemon('--policy', f'{self.directory}/policy.d', '--seccomp', rig.SECCOMP)
+        self.assertNotEqual(result.returncode, 0)
+        self.assertIn('bad.json:2:1', result.stderr)
+
+    def test_terms_end_it(self):
+        for signal in (2, 15):
+            with self.subTest(signal):
+                self.daemon.process.send_signal(signal)
+                self.assertEqual(self.daemon.process.wait(LIMIT), 0)
+                self.daemon = None
+                self.start_daemon()
+
+
+if __name__ == '__main__':
+    rig.main()

@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Forging, stealing and losing identities. The numbers are those of the list of edge cases.
+
+The victim is a process in a unit that policy lets attach; the attackers run as nobody's friend, in no unit.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import unittest
+
+import actors
+import protocol
+import rig
+from privatebus import LIMIT, BusError, Connection
+from rig import UNIT, region
+
+VICTIM = UNIT.format('vm')
+CALL = ('AttachDevice', 'ssa(sttta{sv})a{sv}h', 'vm', 'dev', [region('mmio', 0xd0000000, 16)], {})
+
+
+def send_call(connection, fd):
+    return connection.send(rig.ROOT, rig.MANAGER, *CALL, fd)
+
+
+@contextlib.contextmanager
+def stopped(pid):
+    """A process that does nothing meanwhile."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        while True:
+            with open(f'/proc/{pid}/stat') as stat:
+                if stat.read().rsplit(')', 1)[1].split()[0] == 'T':
+                    break
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+class Attack:
+    """An attacker that makes the lease and the call, and an accomplice that keeps both when the attacker is gone."""
+
+    def __init__(self, address):
+        self.theirs, self.ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.address = address
+        self.pid = actors.fork(self._act)
+        self.theirs.close()
+        self.ours.settimeout(LIMIT)
+
+    def _act(self):
+        actors.become(rig.STRANGER)
+        connection = Connection(self.address)
+        mine, theirs = actors.make_lease()
+        socket.send_fds(self.theirs, [b'here'], [connection.fileno(), mine.fileno()])
+        self.theirs.recv(1)
+        self.serial = send_call(connection, theirs)
+        theirs.close()
+        self.theirs.send(b'called')
+        if self.theirs.recv(16) == b'prove':
+            actors.prove(mine)
+            self.theirs.send(b'proven')
+            self.theirs.recv(1)
+
+    def take_over(self):
+        """The accomplice's copies of connection and lease."""
+        _, (connection, lease), _, _ = socket.recv_fds(self.ours, 16, 2)
+        return socket.socket(fileno=connection), socket.socket(fileno=lease)
+
+    def say(self, word):
+        self.ours.send(word)
+
+    def hear(self):
+        return self.ours.recv(16)
+
+    def end(self):
+        self.ours.close()
+        os.waitpid(self.pid, 0)
+
+
+class Identity(rig.Case):
+    def setUp(self):
+        super().setUp()
+        self.register()
+        if not actors.units_can_be_played():
+            self.skipTest('units cannot be played: no writable cgroup hierarchy')
+
+    def unproven(self, **keywords):
+        with self.refused('IdentityUnproven'):
+            self.attach(**keywords)
+        self.assertEqual(self.manager('ListDevices')[0], [])
+
+    @contextlib.contextmanager
+    def victim_as(self, pid):
+        """The victim's process, under a pid that was the attacker's."""
+        with actors.Stage(VICTIM):
+            go, gone = socket.socketpair()
+
+            def live():
+                go.close()
+                actors.become(rig.STRANGER, VICTIM)
+                gone.send(b'x')
+                gone.recv(1)
+
+            try:
+                child = actors.fork_as(pid, live)
+            except OSError as error:
+                raise unittest.SkipTest(f'pids cannot be chosen: {error}')
+            gone.close()
+            self.assertEqual((child, go.recv(1)), (pid, b'x'))
+            with open(f'/proc/{pid}/cgroup') as cgroup:
+                self.assertIn(VICTIM, cgroup.read())
+            try:
+                yield
+            finally:
+                go.close()
+                os.waitpid(pid, 0)
+
+    def expect_refusal_on(self, connection):
+        """The error that comes on a taken-over connection; nothing must have been attached."""
+        data = b''
+        while b'org.ioregion1.Error.' not in data:
+            self.assertTrue(select.select([connection], [], [], LIMIT)[0], 'no answer')
+            data += connection.recv(1 << 16)
+        self.assertIn(b'org.ioregion1.Error.IdentityUnproven', data)
+        self.assertEqual(self.manager('ListDevices')[0], [])
+
+    def test_victim_may_attach(self):
+        """What the attacks are after."""
+        self.attach(user=rig.STRANGER, unit=VICTIM)
+        with self.refused('PolicyDenied', 'default'):
+            self.attach(name='other', user=rig.STRANGER)
+
+    def test_53_pid_reused_between_call_and_check(self):
+        attack = Attack(self.bus.address)
+        connection, lease = attack.take_over()
+        with stopped(self.daemon.pid):
+            attack.say(b'.')
+            self.assertEqual(attack.hear(), b'called')
+            attack.end()
+            with self.victim_as(attack.pid):
+                os.kill(self.daemon.pid, signal.SIGCONT)
+                # The accomplice answers; we are root and may even claim that the victim's pid sends
+                challenge = actors.receive_challenge(lease)
+                if challenge:
+                    protocol.prove(lease, challenge)
+                self.expect_refusal_on(connection)
+
+    def test_53_pid_reused_between_proof_and_look_up(self):
+        attack = Attack(self.bus.address)
+        connection, lease = attack.take_over()
+        attack.say(b'.')
+        self.assertEqual(attack.hear(), b'called')
+        self.assertTrue(select.select([lease], [], [], LIMIT)[0], 'no challenge')
+        with stopped(self.daemon.pid):
+            attack.say(b'prove')
+            self.assertEqual(attack.hear(), b'proven')
+            attack.end()
+            with self.victim_as(attack.pid):
+                os.kill(self.daemon.pid, signal.SIGCONT)
+                self.expect_refusal_on(connection)
+
+    def test_53_child_proves_for_its_parent(self):
+        def prove(lease):
+            os.waitpid(actors.fork(lambda: actors.prove(lease)), 0)
+        self.unproven(unit=VICTIM, prove=prove)
+
+    def test_53_parent_calls_with_its_childs_socket(self):
+        def make_lease():
+            inbox, outbox = socket.socketpair()
+
+            def child():
+                ends = actors.make_lease()
+                socket.send_fds(outbox, [b'x'], [end.fileno() for end in ends])
+
+            pid = actors.fork(child)
+            _, fds, _, _ = socket.recv_fds(inbox, 1, 2)
+            os.waitpid(pid, 0)
+            return tuple(socket.socket(fileno=fd) for fd in fds)
+        self.unproven(make_lease=make_lease)
+
+    def test_53_socket_of_another_user(self):
+        ends = actors.make_lease()  # made by root, who could do all
+        self.unproven(make_lease=lambda: ends, user=rig.STRANGER)
+
+    def test_54_caller_dies_before_the_proof(self):
+        before = self.daemon.fds()
+        request = self.request_attach('vm', 'dev', [region('mmio', 0xd0000000, 16)],
+                                      prove=lambda lease: signal.pause())
+        lease = request.receive_lease()
+        self.assertTrue(select.select([lease], [], [], LIMIT)[0])
+        request.kill()
+        self.wait_until_quiet(before)
+        self.attach()
+
+    def test_54_caller_dies_while_the_dispatcher_works(self):
+        before = self.daemon.fds()
+        vmm, = self.vmms
+        vmm.mute = True
+        request = self.request_attach('vm', 'dev', [region('mmio', 0xd0000000, 16)])
+        request.receive_lease()
+        self.wait_until(lambda: vmm.seen)
+        request.kill()
+        add, = vmm.seen
+        vmm.mute = False
+        vmm._obey(add)
+        protocol.send(vmm.lease, protocol.Type.ACK, add.serial, 0, 0)
+        self.wait_until(lambda: not vmm.regions)
+        self.wait_until_quiet(before)
+        self.attach()
+
+    def wait_until_quiet(self, fds):
+        """Each question is an event of the daemon's, so that what is pending gets its turn."""
+        for _ in range(1000):
+            if not self.manager('ListDevices')[0] and self.daemon.fds() == fds:
+                return
+        self.fail(f'{self.daemon.fds()} descriptors, {fds} before')
+
+    def test_only_the_owner_resumes(self):
+        device = self.attach(user=rig.STRANGER, unit=VICTIM, regions=[region('mmio', 0xd0000000, 16)])
+        with self.refused('DeviceExists'):
+            self.attach(user=rig.DEVICE_USER, regions=[region('mmio', 0xd0000000, 16)])
+        self.attach(user=rig.STRANGER, unit=VICTIM, regions=[region('mmio', 0xd0000000, 16)])
+        self.assertEqual(self.state(device.path), 'attached')
+
+    def test_fifth_pending_proof_is_busy(self):
+        silent = [self.request_attach('vm', f'd{number}', [region('mmio', 0xd0000000, 16)], prove=lambda lease: None)
+                  for number in range(4)]
+        for request in silent:
+            self.assertTrue(select.select([request.receive_lease()], [], [], LIMIT)[0], 'no challenge')
+        with self.refused('Busy'):
+            self.attach()
+        self.attach(name='of-another-user', user=rig.STRANGER, unit=VICTIM)
+        for request in silent:
+            with self.refused('IdentityUnproven'):
+                request.finish(self.play_vmms)
+        self.attach(regions=[region('pio', 0x200, 1)])
+
+    def test_59_replayed_and_late_proofs(self):
+        """A nonce is good for one lease: the proof of an earlier one proves nothing."""
+        inbox, outbox = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+        def prove_and_tell(lease):
+            challenge = actors.receive_challenge(lease)
+            outbox.send(challenge.nonce)
+            protocol.prove(lease, challenge)
+
+        def replay(lease):
+            actors.receive_challenge(lease)
+            protocol.send(lease, protocol.Type.PROOF, 1, 0, inbox.recv(32))
+
+        device = self.attach(prove=prove_and_tell)
+        with self.refused('IdentityUnproven'):
+            self.attach(name='second', regions=[region('pio', 0x200, 1)], prove=replay)
+        protocol.send(device.lease, protocol.Type.PROOF, 1, 0, bytes(32))
+        self.assertEqual(device.lease.recv(256), b'', 'a second proof ends the lease')
+
+    def test_owners_of_nothing_are_no_operators(self):
+        self.attach()
+        for member, path, interface in (('Detach', rig.path_of('vm', 'dev'), 'org.ioregion1.Device'),
+                                        ('Unregister', rig.path_of('vm'), 'org.ioregion1.VM'),
+                                        ('Reload', rig.ROOT, rig.MANAGER)):
+            def ask():
+                actors.become(rig.DEVICE_USER)
+                try:
+                    Connection(self.bus.address).call(path, interface, member)
+                except BusError as error:
+                    os._exit(error.name == 'org.ioregion1.Error.PolicyDenied')
+            with self.subTest(member):
+                self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(actors.fork(ask), 0)[1]), 1)
+        self.assertEqual(len(self.manager('ListDevices')[0]), 1)
+
+
+if __name__ == '__main__':
+    rig.main()

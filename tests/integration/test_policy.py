@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The policy in the daemon: reload, rollback, limits, explanations. The language itself has unit tests."""
+
+import copy
+import os
+import signal
+
+import rig
+from rig import region
+
+NOBODY = {'version': 1, 'operators': [{'name': 'root', 'match': {'user': 'root'}}]}
+
+
+class Policy(rig.Case):
+    def generation(self):
+        return self.properties(rig.ROOT, rig.MANAGER)['PolicyGeneration']
+
+    def changed(self, **parts):
+        policy = copy.deepcopy(rig.POLICY)
+        policy.update(parts)
+        return policy
+
+    def test_reload_takes_effect(self):
+        before = self.properties(rig.ROOT, rig.MANAGER)
+        self.write_policy(NOBODY)
+        self.manager('Reload')
+        after = self.properties(rig.ROOT, rig.MANAGER)
+        self.assertEqual(after['PolicyGeneration'], before['PolicyGeneration'] + 1)
+        self.assertGreater(after['PolicyLoadedUSec'], before['PolicyLoadedUSec'])
+        with self.refused('PolicyDenied', 'default'):
+            self.register()
+        self.write_policy(rig.POLICY)
+        self.manager('Reload')
+        self.register()
+
+    def test_reload_by_signal(self):
+        before = self.generation()
+        self.write_policy(NOBODY)
+        os.kill(self.daemon.pid, signal.SIGHUP)
+        self.wait_until(lambda: self.generation() == before + 1)
+        with self.refused('PolicyDenied'):
+            self.register()
+
+    def test_policy_properties_are_signalled(self):
+        self.manager('Reload')
+        changes = [signal.body for signal in self.connection.signals if signal.header.fields[3] == 'PropertiesChanged']
+        self.assertTrue(any('PolicyGeneration' in body[1] or 'PolicyGeneration' in body[2] for body in changes))
+
+    def test_bad_policies_change_nothing(self):
+        self.register()
+        before = self.properties(rig.ROOT, rig.MANAGER)
+        deep = '{"version": 1, "vmms": ' + '[' * 100000 + ']' * 100000 + '}'
+        texts = {'66 duplicate keys': '{"version": 1, "version": 1}', '66 nested deeply': deep,
+                 '66 invalid UTF-8': b'{"version": 1, "vmms": [{"name": "\xff\xfe"}]}',
+                 'half-written': '{"version": 1, "vm', 'empty': '', 'of a newer version': '{"version": 2}', 'unknown key': '{"version": 1, "colour": 1}',
+                 '66 huge': '{"version": 1}' + ' ' * (64 << 20)}
+        for name, text in texts.items():
+            with self.subTest(name):
+                self.write_policy(text, 'zz.json')
+                with self.refused('PolicyInvalid', 'zz.json') as refusal:
+                    self.manager('Reload')
+                self.assertRegex(refusal.text, r'zz\.json(:\d+:\d+)?')
+                self.assertEqual(self.properties(rig.ROOT, rig.MANAGER), before)
+        log = self.daemon.log()
+        os.kill(self.daemon.pid, signal.SIGHUP)
+        self.wait_until_logged('zz.json', len(log))
+        self.assertEqual(self.properties(rig.ROOT, rig.MANAGER), before)
+        self.attach()
+
+    def wait_until_logged(self, text, start=0):
+        for _ in range(1000):
+            if text in self.daemon.log()[start:]:
+                return
+            self.manager('ListVMs')
+        self.fail(f'{text} is not in the log:\n{self.daemon.log()}')
+
+    def test_66_unreadable_files(self):
+        for name in ('directory', 'dangling'):
+            with self.subTest(name):
+                path = f'{self.directory}/policy.d/zz.json'
+                os.mkdir(path) if name == 'directory' else os.symlink('/nonexistent', path)
+                with self.refused('PolicyInvalid', 'zz.json'):
+                    self.manager('Reload')
+                os.rmdir(path) if name == 'directory' else os.unlink(path)
+
+    def test_files_of_other_names_are_not_read(self):
+        self.write_policy('nonsense', 'README')
+        self.write_policy('nonsense', 'rig.json~')
+        self.manager('Reload')
+
+    def test_no_policy_denies_everything(self):
+        self.stop_daemon()
+        os.unlink(f'{self.directory}/policy.d/rig.json')
+        self.start_daemon()
+        with self.refused('PolicyDenied', 'default'):
+            self.register()
+
+    def test_56_grants_that_a_reload_would_not_give_are_kept_and_told(self):
+        self.register()
+        device = self.attach()
+        self.write_policy(NOBODY)
+        self.manager('Reload')
+        self.assertEqual((self.vm_names(), self.state(device.path)), (['vm'], 'attached'))
+        kept = [line for line in self.daemon.log().splitlines() if 'kept' in line or 'keep' in line]
+        self.assertTrue(any('dev' in line for line in kept), self.daemon.log())
+
+    def test_operators(self):
+        self.write_policy(self.changed(operators=[{'name': 'few', 'match': {'user': rig.STRANGER}}]))
+        self.manager('Reload')
+        with self.refused('PolicyDenied', 'operator'):
+            self.manager('Reload')
+        with self.refused('PolicyDenied', 'operator'):
+            self.explain('register', vm='vm', user=rig.VMM_USER)
+
+    def test_explanations(self):
+        regions = [region('mmio', 0xd0000000, 16)]
+        allowed, rule, reason = self.explain('attach', user=rig.DEVICE_USER, vm='vm', device='dev', regions=regions)
+        self.assertEqual((allowed, rule), (True, 'scratches'))
+        self.assertTrue(reason)
+        allowed, rule, _ = self.explain('attach', unit=rig.UNIT.format('vm'), user='root', vm='vm', device='dev',
+                                        regions=regions, want=['replay'], on_disconnect='hold', channels=1)
+        self.assertEqual((allowed, rule), (True, 'uarts'))
+        allowed, rule, reason = self.explain('attach', unit=rig.UNIT.format('vm2'), user='root', vm='vm', device='dev',
+                                             regions=regions)
+        self.assertEqual((allowed, rule), (False, 'default'))
+        allowed, rule, reason = self.explain('attach', user=rig.DEVICE_USER, vm='vm', device='dev', regions=regions,
+                                             timeout_usec=2000000)
+        self.assertEqual((allowed, rule), (False, 'scratches'))
+        self.assertIn('1', reason)
+        self.assertEqual(self.explain('register', user=rig.VMM_USER, vm='vm')[:2], (True, 'guests'))
+        self.assertEqual(self.explain('register', user=rig.STRANGER, vm='vm')[:2], (False, 'default'))
+
+    def test_explanations_are_what_happens(self):
+        self.register()
+        for user, base, on_disconnect in ((rig.DEVICE_USER, 0xd0000000, 'ones'), (rig.OTHER_USER, 0xd0000000, 'remove'),
+                                          (rig.OTHER_USER, 0xd0001000, 'ones'), (rig.STRANGER, 0xd0000000, 'ones'),
+                                          (rig.DEVICE_USER, 0xfec00000, 'ones')):
+            regions = [region('mmio', base, 16)]
+            with self.subTest(user=user, base=base, on_disconnect=on_disconnect):
+                allowed, rule, reason = self.explain('attach', user=user, vm='vm', device='dev', regions=regions,
+                                                     on_disconnect=on_disconnect)
+                if allowed:
+                    device = self.attach(user=user, regions=regions, on_disconnect=on_disconnect)
+                    device.release()
+                    self.wait_for_state(device, None)
+                else:
+                    with self.refused('PolicyDenied', rule) as refusal:
+                        self.attach(user=user, regions=regions, on_disconnect=on_disconnect)
+                    self.assertIn(reason, refusal.text)
+
+    def test_attach_rate(self):
+        limits = dict(rig.POLICY['limits'], **{'attach-rate': '2/s'})
+        self.write_policy(self.changed(limits=limits))
+        self.manager('Reload')
+        self.register()
+        refusals = 0
+        for number in range(6):
+            try:
+                device = self.attach()
+                device.release()
+                self.wait_for_state(device, None)
+            except rig.BusError as error:
+                self.assertEqual(error.name, 'org.ioregion1.Error.QuotaExceeded')
+                self.assertIn('2', error.text)
+                refusals += 1
+        self.assertTrue(1 <= refusals <= 4, refusals)
+        self.attach(user=rig.OTHER_USER)
+
+    def test_limit_of_all_vms(self):
+        self.write_policy(self.changed(limits={'vms': 1}))
+        self.manager('Reload')
+        self.register()
+        with self.refused('QuotaExceeded', '1'):
+            self.register('other')
+
+    def test_one_rule_serves_a_fleet(self):
+        """${vm} keeps a device from another's VM."""
+        if not rig.actors.units_can_be_played():
+            self.skipTest('units cannot be played: no writable cgroup hierarchy')
+        self.register('red')
+        self.register('blue')
+        for unit, vm in (('red', 'red'), ('blue:uart', 'blue')):
+            self.attach(vm, user=rig.STRANGER, unit=rig.UNIT.format(unit))
+        for unit, vm in (('red', 'blue'), ('blue:uart', 'red'), ('red-blue', 'red')):
+            with self.subTest(unit=unit), self.refused('PolicyDenied', 'default'):
+                self.attach(vm, user=rig.STRANGER, unit=rig.UNIT.format(unit))
+
+
+if __name__ == '__main__':
+    rig.main()
