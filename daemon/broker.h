@@ -6,7 +6,8 @@
  * The broker owns VMs, devices and regions. Nothing here knows of D-Bus, of ioctls or of JSON.
  *
  * Reading: the structs below are open to those above, to be read only. Changing: by the functions below. All of it
- * belongs to the event loop's thread. See attach.c for the life of a request and device.c for the state table.
+ * belongs to the event loop's thread. admission.c has the life of a
+ * request, attach.c the transaction, device.c the state table.
  */
 
 #include <stdbool.h>
@@ -16,6 +17,7 @@
 #include "dispatcher.h"
 #include "identity.h"
 #include "ledger.h"
+#include "names.h"
 #include "policy/policy.h"
 #include "region-map.h"
 
@@ -35,9 +37,9 @@ struct region {
 };
 
 struct channel {
-    uint32_t id; /* to the dispatcher; never used twice in a VM's life */
-    int fd;      /* a duplicate of the dispatcher's end, to cut the channel by; -1 once it was cut */
-    bool lost;   /* the dispatcher told us of the loss: it does so once */
+    uint32_t id;     /* to the dispatcher; never used twice in a VM's life */
+    int fd;          /* a duplicate of the dispatcher's end, to cut the channel by; -1 once it was cut */
+    unsigned events; /* losses that the dispatcher told us of since the last swap */
 };
 
 struct device {
@@ -45,6 +47,7 @@ struct device {
     char *name;
     struct identity *owner;
     struct lease *lease; /* NULL once it hung up */
+    char *rule;          /* of the policy: the one that granted it */
     struct account *account;
     enum device_state state;
     enum ioregion_on_disconnect on_disconnect;
@@ -54,7 +57,8 @@ struct device {
     size_t n_regions;
     struct channel *channels;
     size_t n_channels;
-    size_t n_added; /* regions that the dispatcher was told of */
+    size_t n_mapped;               /* regions that are in the VM's map */
+    size_t n_added;                /* regions that the dispatcher was told of */
     struct attachment *attachment; /* the request under way: attach or resume */
     sd_event_source *grace;
 };
@@ -63,14 +67,17 @@ struct vm {
     struct broker *broker;
     char *name;
     struct identity *owner;
+    char *rule; /* of the policy: the one that granted it */
     struct account *account;
     struct dispatcher *dispatcher;
     uint64_t ceiling; /* UINT64_MAX for none */
     uint64_t next_region;
     uint32_t next_channel;
+    bool ending;
     size_t n_devices; /* granted ones */
-    size_t n_regions; /* all that are charged, also those not granted yet */
-    void *devices; /* tsearch(3) by name */
+    size_t n_regions; /* granted ones */
+    size_t n_charged; /* regions, also those not granted yet */
+    void *devices;    /* tsearch(3) by name */
     struct region_map map;
     struct range *reserved;
     size_t n_reserved;
@@ -92,7 +99,7 @@ struct broker {
     uint64_t policy_generation, policy_loaded_usec; /* CLOCK_REALTIME */
     struct ledger ledger;
     struct proof_set proofs;
-    void *vms; /* tsearch(3) by name */
+    void *vms;                          /* tsearch(3) by name */
     size_t n_vms, n_devices, n_regions; /* granted ones */
     TAILQ_HEAD(, admission) admissions;
     const struct broker_watcher *watcher;
@@ -100,8 +107,8 @@ struct broker {
 };
 
 /* @policy is taken. @watcher must outlive the broker. */
-int broker_new(struct broker **ret_broker, sd_event *event, struct policy *policy,
-               const struct broker_watcher *watcher, void *userdata);
+int broker_new(struct broker **ret_broker, sd_event *event, struct policy *policy, const struct broker_watcher *watcher,
+               void *userdata);
 /* Ends everything, as if each VM had ended; requests under way are refused with Busy. */
 struct broker *broker_free(struct broker *broker);
 DEFINE_CLEANUP(broker_free, struct broker *);
@@ -110,8 +117,7 @@ DEFINE_CLEANUP(broker_free, struct broker *);
  * Take a new policy (taken). What is granted stays granted, unless @revoke. Grants that the new policy would not
  * give are counted into *ret_kept or *ret_revoked, and logged one by one.
  */
-int broker_set_policy(struct broker *broker, struct policy *policy, bool revoke, size_t *ret_kept,
-                      size_t *ret_revoked);
+int broker_set_policy(struct broker *broker, struct policy *policy, bool revoke, size_t *ret_kept, size_t *ret_revoked);
 
 /* Look-up by name; NULL for none. Devices that are not granted yet are not found. */
 struct vm *broker_find_vm(const struct broker *broker, const char *name);
@@ -122,13 +128,6 @@ int broker_each_vm(const struct broker *broker, int (*function)(struct vm *vm, v
 int vm_each_device(const struct vm *vm, int (*function)(struct device *device, void *userdata), void *userdata);
 
 const char *device_state_name(enum device_state state);
-const char *on_disconnect_name(enum ioregion_on_disconnect on_disconnect);
-int on_disconnect_from_name(const char *name); /* -EINVAL */
-const char *space_name(uint32_t space);
-int space_from_name(const char *name); /* -EINVAL */
-
-/* 1 to 64 of [A-Za-z0-9._-], the first a letter or digit. */
-bool name_is_valid(const char *name);
 
 /*
  * Requests that need a proven identity. @lease and the request's memory are taken, on failure too; reply() is called
@@ -141,9 +140,9 @@ typedef void (*admission_reply_t)(void *userdata, int error, const struct refusa
 
 struct register_request {
     char *name;
-    unsigned dispatch; /* POLICY_DISPATCH_* that would do */
-    int vm_fd;         /* -1 for none */
-    uint64_t ceiling;  /* UINT64_MAX for none */
+    unsigned dispatch;               /* POLICY_DISPATCH_* that would do */
+    int vm_fd;                       /* -1 for none */
+    uint64_t ceiling;                /* UINT64_MAX for none */
     struct ioregion_region *reserve; /* space, base and size count */
     size_t n_reserve;
 };
@@ -153,7 +152,7 @@ struct attach_request {
     struct ioregion_region *regions;
     size_t n_regions;
     uint64_t require, want;
-    uint32_t channels; /* at least 1 */
+    uint32_t channels;     /* at least 1 */
     uint64_t timeout_usec; /* 0: the rule's */
     enum ioregion_on_disconnect on_disconnect;
     uint32_t *interrupts;

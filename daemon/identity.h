@@ -47,7 +47,7 @@ int proof_new(struct proof **ret_proof, struct proof_set *set, sd_event *event, 
 /* What the bus says of the caller; may come before or after the PROOF. May call done(). */
 void proof_sender(struct proof *proof, pid_t pid, uid_t uid);
 
-/* Also cancels: done() will not be called. To be called after done(), too, but not from within it. */
+/* Also cancels: done() will not be called. May be called from within done(), and must be called after it. */
 struct proof *proof_free(struct proof *proof);
 DEFINE_CLEANUP(proof_free, struct proof *);
 

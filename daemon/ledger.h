@@ -15,9 +15,9 @@
 struct account {
     char *unit; /* NULL: by user */
     uid_t uid;
-    unsigned users;    /* charges that are not refunded yet */
+    unsigned users; /* charges that are not refunded yet */
     uint64_t vms, devices;
-    uint64_t tokens;   /* of the rate limit, in millionths of an attach */
+    uint64_t tokens; /* of the rate limit, in millionths of an attach */
     uint64_t filled_usec;
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
 #include <search.h>
+#include <stddef.h>
 
 #include <ioregion/wire.h>
 #include "region-map.h"

@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <inttypes.h>
+#include <search.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "attach.h"
+#include "attach-check.h"
+#include "device.h"
+#include "vm.h"
+
+/*
+ * A fresh attach makes the device first, invisible, and asks the dispatcher for its regions; a resume leaves the device
+ * as it is and asks for new channels. Both then wait for the dispatcher's answers and end in attachment_commit() or
+ * attachment_fail().
+ */
+struct attachment {
+    struct broker *broker;
+    struct device *device;
+    bool resume;
+    struct identity *identity;        /* until the device has it */
+    struct lease *lease;              /* likewise */
+    int *dispatcher_fds, *device_fds; /* the channels' ends; the dispatcher's stay with the device on commit */
+    size_t n_channels;
+    size_t pending; /* answers that the dispatcher owes us, and one while we are asking */
+    int error;      /* its first bad one */
+    attachment_done_t done;
+    void *userdata;
+};
+
+static struct attachment *attachment_free(struct attachment *a) {
+    if (!a)
+        return NULL;
+    for (size_t i = 0; i < a->n_channels; i++) {
+        fd_close(a->dispatcher_fds[i]);
+        fd_close(a->device_fds[i]);
+    }
+    free(a->dispatcher_fds);
+    free(a->device_fds);
+    lease_free(a->lease);
+    identity_free(a->identity);
+    free(a);
+    return NULL;
+}
+DEFINE_CLEANUP(attachment_free, struct attachment *);
+
+static int make_channels(struct attachment *a, size_t n_channels) {
+    a->dispatcher_fds = calloc(n_channels, sizeof(int));
+    a->device_fds = calloc(n_channels, sizeof(int));
+    if (!a->dispatcher_fds || !a->device_fds)
+        return -ENOMEM;
+    for (; a->n_channels < n_channels; a->n_channels++) {
+        int pair[2];
+
+        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+            return -errno;
+        a->dispatcher_fds[a->n_channels] = pair[0];
+        a->device_fds[a->n_channels] = pair[1];
+    }
+    return 0;
+}
+
+static void attachment_finish(struct attachment *a, int error, const struct refusal *refusal, struct device *device) {
+    attachment_done_t done = a->done;
+    void *userdata = a->userdata;
+
+    attachment_free(a);
+    done(userdata, error, refusal, device);
+}
+
+void attachment_fail(struct attachment *a, int error, const struct refusal *refusal) {
+    struct device *device = a->device;
+
+    if (device) {
+        device->attachment = NULL;
+        device->vm->dispatcher->type->forget(device->vm->dispatcher, a);
+        if (!a->resume)
+            device_undo(device, NULL, NULL);
+    }
+    attachment_finish(a, error, refusal, NULL);
+}
+
+static int send_grant(struct attachment *a, const struct device *device, struct lease *lease) {
+    const struct ioregion_lease_grant grant = {
+        .header = {.type = IOREGION_LEASE_GRANT, .size = sizeof(grant)},
+        .features = device->features,
+        .timeout_usec = device->timeout_usec,
+        .channels = (uint32_t) device->n_channels,
+        .regions = (uint32_t) device->n_regions,
+    };
+
+    return lease_send(lease, &grant.header, a->device_fds, a->n_channels);
+}
+
+/* The device keeps the dispatcher's ends, to cut its channels by. */
+static void keep_channels(struct attachment *a) {
+    struct device *device = a->device;
+
+    for (size_t i = 0; i < a->n_channels; i++) {
+        device->channels[i].fd = STEAL_FD(a->dispatcher_fds[i]);
+        device->channels[i].events = 0;
+    }
+}
+
+/* A resumed device has a new owner process, and what the old one held is taken away. */
+static void take_over(struct attachment *a) {
+    struct device *device = a->device;
+
+    lease_revoke(device->lease, IOREGION_REVOKE_RESUMED);
+    device_set_lease(device, STEAL(a->lease));
+    identity_free(device->owner);
+    device->owner = STEAL(a->identity);
+}
+
+static void count_device(struct device *device) {
+    device->vm->n_devices++;
+    device->vm->n_regions += device->n_regions;
+    device->vm->broker->n_devices++;
+    device->vm->broker->n_regions += device->n_regions;
+}
+
+static void attachment_commit(struct attachment *a) {
+    struct broker *broker = a->broker;
+    struct device *device = a->device;
+    bool resume = a->resume;
+    int r;
+
+    r = send_grant(a, device, resume ? a->lease : device->lease);
+    if (r < 0)
+        return attachment_fail(a, r, NULL);
+
+    if (resume)
+        take_over(a);
+    else
+        count_device(device);
+    keep_channels(a);
+    device->attachment = NULL;
+    device_set_attached(device);
+    attachment_finish(a, 0, NULL, device);
+    if (resume)
+        broker->watcher->device_changed(broker->watcher_userdata, device);
+    else
+        broker->watcher->device_added(broker->watcher_userdata, device);
+    device_audit(device, resume ? AUDIT_RESUME : AUDIT_ATTACH, device->rule, NULL);
+}
+
+static void attachment_conclude(struct attachment *a) {
+    const char *vm = a->device->vm->name;
+    struct refusal refusal;
+    int r = a->error;
+
+    if (r == 0)
+        return attachment_commit(a);
+    if (r == -ETIMEDOUT || r == -EBUSY)
+        r = refuse(&refusal, REFUSAL_BUSY, "the VMM of %s does not answer the broker: try again", vm);
+    else if (r == -ECONNRESET)
+        r = refuse(&refusal, REFUSAL_VM_GONE, "VM %s ended meanwhile", vm);
+    else
+        r = refuse(&refusal, REFUSAL_NO_DISPATCHER, "the VMM of %s can't add the region: %s", vm, strerror(-r));
+    attachment_fail(a, r, &refusal);
+}
+
+static void on_answer(void *userdata, int error, const struct ioregion_lease_stats_reply *stats) {
+    struct attachment *a = userdata;
+
+    if (error < 0 && a->error == 0)
+        a->error = error;
+    if (--a->pending == 0)
+        attachment_conclude(a);
+}
+
+/* Count a request that was made of the dispatcher, or its failure. */
+static void asked(struct attachment *a, int r) {
+    if (r < 0)
+        on_answer(a, r, NULL);
+}
+
+static void ask_for_regions(struct attachment *a) {
+    const struct device *device = a->device;
+    struct dispatcher *dispatcher = device->vm->dispatcher;
+    _cleanup_(freep) bool *sent = calloc(a->n_channels, sizeof(bool));
+
+    a->pending = 1;
+    if (!sent)
+        return on_answer(a, -ENOMEM, NULL);
+    for (size_t i = 0; i < device->n_regions && a->error == 0; i++) {
+        const struct region *region = &device->regions[i];
+        const struct ioregion_lease_region_add add = {
+            .region = region->id,
+            .base = region->range.base,
+            .size = region->range.last - region->range.base + 1,
+            .user_data = region->user_data,
+            .timeout_usec = device->timeout_usec,
+            .grace_usec = device->grace_usec,
+            .features = device->features,
+            .space = region->range.space,
+            .flags = region->flags,
+            .on_disconnect = device->on_disconnect,
+            .channel = device->channels[region->channel].id,
+        };
+
+        a->pending++;
+        a->device->n_added++;
+        asked(a, dispatcher->type->add(dispatcher, &add,
+                                       sent[region->channel] ? -1 : a->dispatcher_fds[region->channel], on_answer, a));
+        sent[region->channel] = true;
+    }
+    on_answer(a, 0, NULL);
+}
+
+static void ask_for_swaps(struct attachment *a) {
+    const struct device *device = a->device;
+    struct dispatcher *dispatcher = device->vm->dispatcher;
+
+    a->pending = 1;
+    for (size_t i = 0; i < device->n_channels && a->error == 0; i++) {
+        a->pending++;
+        asked(a, dispatcher->type->swap(dispatcher, device->channels[i].id, a->dispatcher_fds[i], on_answer, a));
+    }
+    on_answer(a, 0, NULL);
+}
+
+/* While a resume waits, its own lease is all that can go wrong on the client's side. */
+static void on_resume_lease_ended(struct lease *lease, void *userdata) {
+    attachment_fail(userdata, -ECONNRESET, NULL);
+}
+
+static int resume_begin(struct attachment *a, struct device *device) {
+    int r;
+
+    a->resume = true;
+    a->device = device;
+    r = make_channels(a, device->n_channels);
+    if (r < 0)
+        return r;
+    device->attachment = a;
+    lease_set_handlers(a->lease, NULL, on_resume_lease_ended, a);
+    return 0;
+}
+
+static void fill_device(struct device *device, const struct attach_request *request, const struct attach_terms *terms) {
+    device->last_error = "";
+    device->on_disconnect = request->on_disconnect;
+    device->features = terms->features;
+    device->timeout_usec = terms->timeout_usec;
+    device->grace_usec = terms->grace_usec;
+    for (size_t i = 0; i < device->n_regions; i++) {
+        const struct ioregion_region *asked_for = &request->regions[i];
+        struct region *region = &device->regions[i];
+
+        range_init(&region->range, asked_for->space, asked_for->base, asked_for->size, region);
+        region->device = device;
+        region->id = device->vm->next_region++;
+        region->user_data = asked_for->user_data;
+        region->index = (uint32_t) i;
+        region->channel = asked_for->channel;
+        if (terms->features & IOREGION_FEATURE_POSTED_WRITES)
+            region->flags = asked_for->flags;
+    }
+}
+
+static struct device *device_new(struct vm *vm, const struct attach_request *request) {
+    struct device *device = calloc(1, sizeof(*device));
+
+    if (!device)
+        return NULL;
+    device->vm = vm;
+    device->state = DEVICE_ATTACHING;
+    device->name = strdup(request->device);
+    device->regions = calloc(request->n_regions, sizeof(struct region));
+    device->channels = calloc(request->channels, sizeof(struct channel));
+    if (!device->name || !device->regions || !device->channels) {
+        device_undo(device, NULL, NULL);
+        return NULL;
+    }
+    device->n_regions = request->n_regions;
+    for (; device->n_channels < request->channels; device->n_channels++)
+        device->channels[device->n_channels] = (struct channel){.id = vm->next_channel++, .fd = -1};
+    return device;
+}
+
+static int map_regions(struct device *device, struct refusal *ret_refusal) {
+    const struct range *conflict;
+    char text[160];
+    int r;
+
+    for (; device->n_mapped < device->n_regions; device->n_mapped++) {
+        const struct range *range = &device->regions[device->n_mapped].range;
+
+        r = region_map_add(&device->vm->map, range, &conflict);
+        if (r == -EEXIST) {
+            range_describe(conflict, text, sizeof(text));
+            return refuse(ret_refusal, REFUSAL_REGION_OVERLAP,
+                          "region %zu (%s 0x%" PRIx64 "-0x%" PRIx64 ") overlaps %s", device->n_mapped,
+                          space_name(range->space), range->base, range->last, text);
+        }
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int charge_device(struct device *device, struct account *account, struct refusal *ret_refusal) {
+    const struct policy_limits *limits = policy_limits(device->vm->broker->policy);
+    struct vm *vm = device->vm;
+
+    if (device->n_regions > limits->regions_per_vm || vm->n_charged > limits->regions_per_vm - device->n_regions)
+        return refuse(ret_refusal, REFUSAL_QUOTA_EXCEEDED, "limit regions-per-vm: VM %s has %zu of %" PRIu64, vm->name,
+                      vm->n_charged, limits->regions_per_vm);
+    if (account_charge(account, CHARGE_DEVICE, limits->devices_per_unit) < 0)
+        return refuse(ret_refusal, REFUSAL_QUOTA_EXCEEDED, "limit devices-per-unit: this unit or user has %" PRIu64,
+                      limits->devices_per_unit);
+    if (!tsearch(device, &vm->devices, device_compare)) {
+        account_refund(account, CHARGE_DEVICE);
+        return -ENOMEM;
+    }
+    device->account = account;
+    vm->n_charged += device->n_regions;
+    return 0;
+}
+
+static int fresh_begin(struct attachment *a, struct vm *vm, const struct attach_request *request,
+                       const struct attach_terms *terms, struct refusal *ret_refusal) {
+    struct device *device;
+    int r;
+
+    a->device = device = device_new(vm, request);
+    if (!device)
+        return -ENOMEM;
+    device->attachment = a;
+    device->owner = STEAL(a->identity);
+    device->rule = strdup(terms->rule);
+    if (!device->rule)
+        return -ENOMEM;
+    fill_device(device, request, terms);
+    r = map_regions(device, ret_refusal);
+    if (r < 0)
+        return r;
+    r = charge_device(device, terms->account, ret_refusal);
+    if (r < 0)
+        return r;
+    r = make_channels(a, device->n_channels);
+    if (r < 0)
+        return r;
+    device_set_lease(device, STEAL(a->lease));
+    return 0;
+}
+
+static int attachment_begin(struct attachment *a, const struct attach_request *request, struct refusal *ret_refusal) {
+    struct attach_terms terms;
+    struct device *device;
+    int r;
+
+    r = attach_check(a->broker, request, a->identity, &terms, ret_refusal);
+    if (r < 0)
+        return r;
+    device = terms.resume;
+    if (device && device->state == DEVICE_ATTACHED) {
+        /* its old process is replaced: what becomes of the device is what its end would have made of it */
+        device->lease = lease_revoke(device->lease, IOREGION_REVOKE_RESUMED);
+        device_lease_lost(device);
+        device = vm_find_device(terms.vm, request->device);
+    }
+    if (!device)
+        return fresh_begin(a, terms.vm, request, &terms, ret_refusal);
+    return resume_begin(a, device);
+}
+
+void attachment_new(struct broker *broker, const struct attach_request *request, struct identity *identity,
+                    struct lease *lease, attachment_done_t done, void *userdata, struct attachment **ret_attachment) {
+    struct attachment *a = calloc(1, sizeof(*a));
+    struct refusal refusal = {0};
+    int r;
+
+    *ret_attachment = NULL;
+    if (!a) {
+        identity_free(identity);
+        lease_free(lease);
+        return done(userdata, -ENOMEM, NULL, NULL);
+    }
+    *a =
+        (struct attachment){.broker = broker, .identity = identity, .lease = lease, .done = done, .userdata = userdata};
+    r = attachment_begin(a, request, &refusal);
+    if (r < 0)
+        return attachment_fail(a, r, &refusal);
+    *ret_attachment = a; /* before an answer that comes from within makes an end of it */
+    if (a->resume)
+        ask_for_swaps(a);
+    else
+        ask_for_regions(a);
+}

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <search.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "admission.h"
+#include "broker.h"
+#include "vm.h"
+
+static void count_policy(struct broker *broker) {
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    broker->policy_generation++;
+    broker->policy_loaded_usec = (uint64_t) now.tv_sec * 1000000 + (uint64_t) now.tv_nsec / 1000;
+}
+
+int broker_new(struct broker **ret_broker, sd_event *event, struct policy *policy, const struct broker_watcher *watcher,
+               void *userdata) {
+    struct broker *broker = calloc(1, sizeof(*broker));
+
+    if (!broker) {
+        policy_free(policy);
+        return -ENOMEM;
+    }
+    broker->event = sd_event_ref(event);
+    broker->policy = policy;
+    broker->watcher = watcher;
+    broker->watcher_userdata = userdata;
+    TAILQ_INIT(&broker->admissions);
+    count_policy(broker);
+    *ret_broker = broker;
+    return 0;
+}
+
+struct broker *broker_free(struct broker *broker) {
+    if (!broker)
+        return NULL;
+    while (!TAILQ_EMPTY(&broker->admissions))
+        admission_shut_down(TAILQ_FIRST(&broker->admissions));
+    while (broker->vms)
+        vm_end(*(struct vm **) broker->vms, IOREGION_REVOKE_VM_GONE);
+    ledger_done(&broker->ledger);
+    policy_free(broker->policy);
+    sd_event_unref(broker->event);
+    free(broker);
+    return NULL;
+}
+
+struct vm *broker_find_vm(const struct broker *broker, const char *name) {
+    const struct vm key = {.name = (char *) name};
+    struct vm **node = tfind(&key, &broker->vms, vm_compare);
+
+    return node ? *node : NULL;
+}
+
+struct vm_walk {
+    int (*function)(struct vm *vm, void *userdata);
+    void *userdata;
+    int result;
+};
+
+static void visit_vm(const void *node, VISIT visit, void *userdata) {
+    struct vm_walk *walk = userdata;
+
+    if ((visit == postorder || visit == leaf) && walk->result >= 0)
+        walk->result = walk->function(*(struct vm *const *) node, walk->userdata);
+}
+
+int broker_each_vm(const struct broker *broker, int (*function)(struct vm *vm, void *userdata), void *userdata) {
+    struct vm_walk walk = {function, userdata, 0};
+
+    twalk_r(broker->vms, visit_vm, &walk);
+    return walk.result < 0 ? walk.result : 0;
+}
+
+/* Grants that a policy would not give again, collected first: ending one changes the trees that we walk. */
+struct withdrawal {
+    const struct policy *policy;
+    struct vm **vms;
+    struct device **devices;
+    size_t n_vms, n_devices;
+};
+
+static int judge_device(struct device *device, void *userdata) {
+    struct withdrawal *w = userdata;
+    struct policy_verdict verdict;
+
+    if (device_is_allowed(device, w->policy, &verdict))
+        return 0;
+    device_audit(device, AUDIT_RELOAD, verdict.rule, verdict.reason);
+    w->devices[w->n_devices++] = device;
+    return 0;
+}
+
+static int judge_vm(struct vm *vm, void *userdata) {
+    struct withdrawal *w = userdata;
+    struct policy_verdict verdict;
+
+    if (vm_is_allowed(vm, w->policy, &verdict))
+        return vm_each_device(vm, judge_device, w);
+    vm_audit(vm, AUDIT_RELOAD, verdict.rule, verdict.reason);
+    w->vms[w->n_vms++] = vm;
+    return 0;
+}
+
+int broker_set_policy(struct broker *broker, struct policy *policy, bool revoke, size_t *ret_kept,
+                      size_t *ret_revoked) {
+    _cleanup_(policy_freep) struct policy *owned = policy;
+    _cleanup_(freep) struct device **devices = calloc(broker->n_devices + 1, sizeof(struct device *));
+    _cleanup_(freep) struct vm **vms = calloc(broker->n_vms + 1, sizeof(struct vm *));
+    struct withdrawal w = {.policy = policy, .vms = vms, .devices = devices};
+
+    if (!devices || !vms)
+        return -ENOMEM;
+    broker_each_vm(broker, judge_vm, &w);
+
+    policy_free(broker->policy);
+    broker->policy = STEAL(owned);
+    count_policy(broker);
+    if (revoke) {
+        for (size_t i = 0; i < w.n_devices; i++)
+            device_end(devices[i], IOREGION_REVOKE_POLICY, "withdrawn by a policy reload", NULL, NULL);
+        for (size_t i = 0; i < w.n_vms; i++)
+            vm_end(vms[i], IOREGION_REVOKE_POLICY);
+    }
+    broker->watcher->policy_changed(broker->watcher_userdata);
+    *ret_kept = revoke ? 0 : w.n_devices + w.n_vms;
+    *ret_revoked = revoke ? w.n_devices + w.n_vms : 0;
+    return 0;
+}

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <search.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "attach.h"
+#include "device.h"
+#include "vm.h"
+
+static const char *const state_names[] = {
+    [DEVICE_ATTACHING] = "attaching",
+    [DEVICE_ATTACHED] = "attached",
+    [DEVICE_HELD] = "held",
+    [DEVICE_FAILED] = "failed",
+};
+
+const char *device_state_name(enum device_state state) {
+    return state_names[state];
+}
+
+void device_cut(struct device *device) {
+    for (size_t i = 0; i < device->n_channels; i++) {
+        struct channel *channel = &device->channels[i];
+
+        if (channel->fd >= 0)
+            shutdown(channel->fd, SHUT_RDWR);
+        channel->fd = fd_close(channel->fd);
+    }
+}
+
+void device_audit(const struct device *device, enum audit_event event, const char *rule, const char *reason) {
+    const struct audit_record record = {
+        .vm = device->vm->name,
+        .device = device->name,
+        .unit = device->owner->unit,
+        .pid = device->owner->pid,
+        .uid = device->owner->uid,
+        .rule = rule,
+        .reason = reason,
+    };
+
+    audit(event, &record);
+}
+
+static void device_set_state(struct device *device, enum device_state state, const char *reason) {
+    struct broker *broker = device->vm->broker;
+
+    device->state = state;
+    device->last_error = reason;
+    device->grace = sd_event_source_disable_unref(device->grace);
+    broker->watcher->device_changed(broker->watcher_userdata, device);
+    device_audit(device, AUDIT_FAILURE, NULL, reason);
+}
+
+static int on_grace_over(sd_event_source *source, uint64_t usec, void *userdata) {
+    device_set_state(userdata, DEVICE_FAILED, "the grace time is over and the device did not come back");
+    return 0;
+}
+
+static void device_hold(struct device *device, const char *reason) {
+    device_set_state(device, DEVICE_HELD, reason);
+    if (sd_event_add_time_relative(device->vm->broker->event, &device->grace, CLOCK_MONOTONIC, device->grace_usec, 1,
+                                   on_grace_over, device) < 0)
+        device_set_state(device, DEVICE_FAILED, "no memory to hold the device");
+}
+
+/* The device went away, quietly or not. May free it. */
+static void device_disconnected(struct device *device, const char *reason) {
+    device_cut(device);
+    switch (device->on_disconnect) {
+    case IOREGION_ON_DISCONNECT_ONES:
+        return device_set_state(device, DEVICE_FAILED, reason);
+    case IOREGION_ON_DISCONNECT_HOLD:
+        return device_hold(device, reason);
+    case IOREGION_ON_DISCONNECT_REMOVE:
+        return device_end(device, 0, reason, NULL, NULL);
+    }
+}
+
+void device_channel_lost(struct device *device, enum ioregion_lease_event_what what) {
+    if (device->state != DEVICE_ATTACHED)
+        return;
+    /* a process that dies closes both: then it is the lease that counts, whichever news came first */
+    if (what == IOREGION_EVENT_EOF && device->lease && lease_is_hung_up(device->lease))
+        return device_lease_lost(device);
+
+    switch (what) {
+    case IOREGION_EVENT_EOF:
+        return device_disconnected(device, "the device closed its channel");
+    case IOREGION_EVENT_DEADLINE:
+        device_cut(device);
+        if (device->on_disconnect == IOREGION_ON_DISCONNECT_HOLD)
+            return device_hold(device, "the device did not answer within its deadline");
+        return device_set_state(device, DEVICE_FAILED, "the device did not answer within its deadline");
+    case IOREGION_EVENT_VIOLATION:
+        device_cut(device);
+        return device_set_state(device, DEVICE_FAILED, "the device broke the protocol");
+    }
+}
+
+void device_lease_lost(struct device *device) {
+    device->lease = lease_free(device->lease);
+    switch (device->state) {
+    case DEVICE_ATTACHING:
+        return attachment_fail(device->attachment, -ECONNRESET, NULL);
+    case DEVICE_ATTACHED:
+        return device_disconnected(device, "the device hung up");
+    case DEVICE_HELD:
+        return;
+    case DEVICE_FAILED:
+        return device_end(device, 0, "the failed device hung up", NULL, NULL);
+    }
+}
+
+static int on_message(struct lease *lease, const struct ioregion_lease_header *message, const struct ucred *sender,
+                      void *userdata) {
+    struct device *device = userdata;
+
+    if (message->type != IOREGION_LEASE_RELEASE || device->state == DEVICE_ATTACHING)
+        return -EPROTO;
+    device_end(device, 0, "released by its owner", NULL, NULL);
+    return 0;
+}
+
+static void on_lease_ended(struct lease *lease, void *userdata) {
+    device_lease_lost(userdata);
+}
+
+void device_set_lease(struct device *device, struct lease *lease) {
+    device->lease = lease;
+    lease_set_handlers(lease, on_message, on_lease_ended, device);
+}
+
+void device_set_attached(struct device *device) {
+    device->state = DEVICE_ATTACHED;
+    device->last_error = "";
+    device->grace = sd_event_source_disable_unref(device->grace);
+}
+
+bool device_is_allowed(const struct device *device, const struct policy *policy, struct policy_verdict *ret_verdict) {
+    const struct policy_subject subject = identity_subject(device->owner);
+    _cleanup_(freep) struct ioregion_region *regions = calloc(device->n_regions, sizeof(*regions));
+    struct policy_attach question = {.vm = device->vm->name,
+                                     .device = device->name,
+                                     .regions = regions,
+                                     .n_regions = device->n_regions,
+                                     .channels = (uint32_t) device->n_channels,
+                                     .timeout_usec = device->timeout_usec,
+                                     .on_disconnect = device->on_disconnect};
+
+    if (!regions) { /* when in doubt, it stays */
+        ret_verdict->allowed = true;
+        return true;
+    }
+    for (size_t i = 0; i < device->n_regions; i++)
+        regions[i] =
+            (struct ioregion_region){.space = device->regions[i].range.space,
+                                     .base = device->regions[i].range.base,
+                                     .size = device->regions[i].range.last - device->regions[i].range.base + 1};
+    policy_check_attach(policy, &subject, &question, ret_verdict);
+    if (ret_verdict->allowed && (device->features & ~ret_verdict->features)) {
+        ret_verdict->allowed = false;
+        snprintf(ret_verdict->reason, sizeof(ret_verdict->reason),
+                 "a feature that it was granted is not allowed any more");
+    }
+    return ret_verdict->allowed;
+}
+
+/* The regions that are on their way out of the dispatcher, after the device itself is forgotten. */
+struct removal {
+    size_t pending;
+    broker_done_t done;
+    void *userdata;
+};
+
+static void removal_unref(struct removal *removal) {
+    if (--removal->pending > 0)
+        return;
+    if (removal->done)
+        removal->done(removal->userdata);
+    free(removal);
+}
+
+static void on_removed(void *userdata, int error, const struct ioregion_lease_stats_reply *stats) {
+    removal_unref(userdata);
+}
+
+static void device_undispatch(struct device *device, broker_done_t done, void *userdata) {
+    struct dispatcher *dispatcher = device->vm->dispatcher;
+    struct removal *removal = device->vm->ending ? NULL : malloc(sizeof(*removal));
+
+    if (removal)
+        *removal = (struct removal){.pending = 1, .done = done, .userdata = userdata};
+    for (size_t i = 0; i < device->n_added && !device->vm->ending; i++) {
+        if (removal)
+            removal->pending++;
+        if (dispatcher->type->remove(dispatcher, device->regions[i].id, removal ? on_removed : NULL, removal) < 0 &&
+            removal)
+            removal->pending--;
+    }
+    if (removal)
+        removal_unref(removal);
+    else if (done)
+        done(userdata); /* the VM is gone, and so are the vCPUs; or there is no memory to wait with */
+}
+
+static void device_free(struct device *device) {
+    sd_event_source_disable_unref(device->grace);
+    lease_free(device->lease);
+    for (size_t i = 0; i < device->n_channels; i++)
+        fd_close(device->channels[i].fd);
+    identity_free(device->owner);
+    free(device->channels);
+    free(device->regions);
+    free(device->rule);
+    free(device->name);
+    free(device);
+}
+
+void device_undo(struct device *device, broker_done_t done, void *userdata) {
+    struct broker *broker = device->vm->broker;
+    struct vm *vm = device->vm;
+
+    device_cut(device);
+    device_undispatch(device, done, userdata);
+    for (size_t i = 0; i < device->n_mapped; i++)
+        region_map_remove(&vm->map, &device->regions[i].range);
+    if (device->account) {
+        account_refund(device->account, CHARGE_DEVICE);
+        vm->n_charged -= device->n_regions;
+        tdelete(device, &vm->devices, device_compare);
+    }
+    if (device->state != DEVICE_ATTACHING) {
+        vm->n_devices--;
+        vm->n_regions -= device->n_regions;
+        broker->n_devices--;
+        broker->n_regions -= device->n_regions;
+        broker->watcher->device_removed(broker->watcher_userdata, device);
+    }
+    device_free(device);
+}
+
+void device_end(struct device *device, enum ioregion_revoke_reason reason, const char *why, broker_done_t done,
+                void *userdata) {
+    if (device->attachment) {
+        struct refusal refusal;
+        bool attaching = device->state == DEVICE_ATTACHING;
+        int r = device->vm->ending ? refuse(&refusal, REFUSAL_VM_GONE, "VM %s ended meanwhile", device->vm->name)
+                                   : refuse(&refusal, REFUSAL_BUSY, "the device was ended meanwhile: %s", why);
+
+        attachment_fail(device->attachment, r, &refusal);
+        if (attaching) { /* that undid it */
+            if (done)
+                done(userdata);
+            return;
+        }
+    }
+    device_audit(device, AUDIT_DETACH, NULL, why);
+    device->lease = reason ? lease_revoke(device->lease, reason) : lease_free(device->lease);
+    device_undo(device, done, userdata);
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef DAEMON_DEVICE_H
+#define DAEMON_DEVICE_H
+
+/* Inside the broker: a device's states and its end. doc/architecture.md has the state table that device.c follows. */
+
+#include "broker.h"
+
+/* The dispatcher saw the device's channel end, miss a deadline, or break the protocol. */
+void device_channel_lost(struct device *device, enum ioregion_lease_event_what what);
+
+/* The lease hung up: as if its handler had run. Frees the lease; may free the device. */
+void device_lease_lost(struct device *device);
+
+/* The device has @lease (taken) from now on, and hears of its end. */
+void device_set_lease(struct device *device, struct lease *lease);
+
+/* Attached, or attached again: the state, and no timer. Tells nobody. */
+void device_set_attached(struct device *device);
+
+/* Shut the channels down: the device reads end of file, the dispatcher sees the loss. */
+void device_cut(struct device *device);
+
+/*
+ * Take the device out of everything that it is in, as far as it got: dispatcher, map, VM, quotas; free it. What was
+ * visible is announced as gone. done() as for device_end().
+ */
+void device_undo(struct device *device, broker_done_t done, void *userdata);
+
+#endif

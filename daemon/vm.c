@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <inttypes.h>
+#include <search.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "device.h"
+#include "dispatch-vmm.h"
+#include "vm.h"
+
+/* How many announcements of a loss a VMM may make between two swaps of a channel before we call it a flood. */
+#define EVENTS_MAX 8
+
+int vm_compare(const void *left, const void *right) {
+    const struct vm *a = left, *b = right;
+
+    return strcmp(a->name, b->name);
+}
+
+int device_compare(const void *left, const void *right) {
+    const struct device *a = left, *b = right;
+
+    return strcmp(a->name, b->name);
+}
+
+struct policy_subject identity_subject(const struct identity *identity) {
+    return (struct policy_subject){
+        .unit = identity->unit, .uid = identity->uid, .gids = identity->gids, .n_gids = identity->n_gids};
+}
+
+void vm_audit(const struct vm *vm, enum audit_event event, const char *rule, const char *reason) {
+    const struct audit_record record = {
+        .vm = vm->name,
+        .unit = vm->owner->unit,
+        .pid = vm->owner->pid,
+        .uid = vm->owner->uid,
+        .rule = rule,
+        .reason = reason,
+    };
+
+    audit(event, &record);
+}
+
+void range_describe(const struct range *range, char *ret_text, size_t size) {
+    const struct region *region = range->owner;
+
+    snprintf(ret_text, size, "%s 0x%" PRIx64 "-0x%" PRIx64 ", %s%s", space_name(range->space), range->base, range->last,
+             region ? "held by device " : "which the VMM keeps for itself", region ? region->device->name : "");
+}
+
+struct device *vm_find_any_device(const struct vm *vm, const char *name) {
+    const struct device key = {.name = (char *) name};
+    struct device **node = tfind(&key, &vm->devices, device_compare);
+
+    return node ? *node : NULL;
+}
+
+struct device *vm_find_device(const struct vm *vm, const char *name) {
+    struct device *device = vm_find_any_device(vm, name);
+
+    return device && device->state != DEVICE_ATTACHING ? device : NULL;
+}
+
+struct device_walk {
+    int (*function)(struct device *device, void *userdata);
+    void *userdata;
+    int result;
+};
+
+static void visit_device(const void *node, VISIT visit, void *userdata) {
+    struct device *device = *(struct device *const *) node;
+    struct device_walk *walk = userdata;
+
+    if ((visit == postorder || visit == leaf) && walk->result >= 0 && device->state != DEVICE_ATTACHING)
+        walk->result = walk->function(device, walk->userdata);
+}
+
+int vm_each_device(const struct vm *vm, int (*function)(struct device *device, void *userdata), void *userdata) {
+    struct device_walk walk = {function, userdata, 0};
+
+    twalk_r(vm->devices, visit_device, &walk);
+    return walk.result < 0 ? walk.result : 0;
+}
+
+bool vm_is_allowed(const struct vm *vm, const struct policy *policy, struct policy_verdict *ret_verdict) {
+    const struct policy_subject subject = identity_subject(vm->owner);
+    const struct policy_register question = {.vm = vm->name, .dispatch = POLICY_DISPATCH_VMM};
+
+    policy_check_register(policy, &subject, &question, ret_verdict);
+    return ret_verdict->allowed;
+}
+
+struct event_search {
+    uint64_t region;
+    struct device *device;
+    struct channel *channel;
+};
+
+static int match_region(struct device *device, void *userdata) {
+    struct event_search *search = userdata;
+
+    /* a device's regions have consecutive ids */
+    if (search->region - device->regions[0].id < device->n_regions) {
+        search->device = device;
+        search->channel = &device->channels[device->regions[search->region - device->regions[0].id].channel];
+    }
+    return 0;
+}
+
+/* The VMM tells of a loss. It may well speak of a region that we just ended: that is no fault. */
+static void on_event(void *userdata, uint64_t region, enum ioregion_lease_event_what what) {
+    struct event_search search = {.region = region};
+    struct vm *vm = userdata;
+
+    vm_each_device(vm, match_region, &search);
+    if (search.device && ++search.channel->events <= EVENTS_MAX)
+        device_channel_lost(search.device, what);
+    else if (search.device || region >= vm->next_region)
+        vm_end(vm, IOREGION_REVOKE_FAILED);
+}
+
+static void on_gone(void *userdata) {
+    vm_end(userdata, IOREGION_REVOKE_VM_GONE);
+}
+
+static void vm_free(struct vm *vm) {
+    if (vm->account)
+        account_refund(vm->account, CHARGE_VM);
+    dispatcher_free(vm->dispatcher);
+    for (size_t i = 0; i < vm->n_reserved; i++)
+        region_map_remove(&vm->map, &vm->reserved[i]);
+    free(vm->reserved);
+    identity_free(vm->owner);
+    free(vm->rule);
+    free(vm->name);
+    free(vm);
+}
+
+static void vm_freep(struct vm **vm) {
+    if (*vm)
+        vm_free(*vm);
+}
+
+static int charge_vm(struct vm *vm, struct refusal *ret_refusal) {
+    const struct policy_limits *limits = policy_limits(vm->broker->policy);
+    const struct identity *owner = vm->owner;
+    struct account *account;
+    uint64_t now;
+    int r;
+
+    if (vm->broker->n_vms >= limits->vms)
+        return refuse(ret_refusal, REFUSAL_QUOTA_EXCEEDED, "limit vms: %" PRIu64 " are registered", limits->vms);
+    r = sd_event_now(vm->broker->event, CLOCK_MONOTONIC, &now);
+    if (r < 0)
+        return r;
+    account = ledger_account(&vm->broker->ledger, owner->unit, owner->uid, now);
+    if (!account)
+        return -ENOMEM;
+    if (account_charge(account, CHARGE_VM, limits->vms_per_user) < 0)
+        return refuse(ret_refusal, REFUSAL_QUOTA_EXCEEDED, "limit vms-per-user: this unit or user has %" PRIu64,
+                      limits->vms_per_user);
+    vm->account = account;
+    return 0;
+}
+
+/* The ranges that the VMM keeps for its own devices. */
+static int reserve_ranges(struct vm *vm, const struct register_request *request, struct refusal *ret_refusal) {
+    const struct range *conflict;
+    int r;
+
+    vm->reserved = calloc(request->n_reserve + 1, sizeof(struct range));
+    if (!vm->reserved)
+        return -ENOMEM;
+    for (size_t i = 0; i < request->n_reserve; i++) {
+        const struct ioregion_region *range = &request->reserve[i];
+
+        r = range_init(&vm->reserved[i], range->space, range->base, range->size, NULL);
+        if (r < 0)
+            return refuse(ret_refusal, REFUSAL_INVALID_REGION,
+                          "reserved range %zu: size 0, or past the end of its space", i);
+        r = region_map_add(&vm->map, &vm->reserved[i], &conflict);
+        if (r == -EEXIST)
+            return refuse(ret_refusal, REFUSAL_REGION_OVERLAP, "reserved range %zu overlaps another one", i);
+        if (r < 0)
+            return r;
+        vm->n_reserved++;
+    }
+    return 0;
+}
+
+/* Is this what KVM_CREATE_VM gave? The name that the kernel gave the file is all that tells. */
+static int check_vm_fd(int fd, struct refusal *ret_refusal) {
+    char path[64], target[64];
+    ssize_t n;
+
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    n = readlink(path, target, sizeof(target) - 1);
+    if (n < 0)
+        return -errno;
+    target[n] = '\0';
+    if (strcmp(target, "anon_inode:kvm-vm") != 0)
+        return refuse(ret_refusal, REFUSAL_NOT_A_VM, "vm-fd is not what KVM_CREATE_VM returns");
+    return 0;
+}
+
+static int check_register(struct vm *vm, const struct register_request *request, struct refusal *ret_refusal) {
+    const struct policy_subject subject = identity_subject(vm->owner);
+    const struct policy_register question = {.vm = request->name, .dispatch = POLICY_DISPATCH_VMM};
+    struct policy_verdict verdict;
+    int r;
+
+    policy_check_register(vm->broker->policy, &subject, &question, &verdict);
+    if (!verdict.allowed)
+        return refuse(ret_refusal, REFUSAL_POLICY_DENIED, "rule %s: %s", verdict.rule, verdict.reason);
+    if (request->vm_fd >= 0) {
+        r = check_vm_fd(request->vm_fd, ret_refusal);
+        if (r < 0)
+            return r;
+    }
+    if (!(request->dispatch & POLICY_DISPATCH_VMM))
+        return refuse(ret_refusal, REFUSAL_NO_DISPATCHER,
+                      "the kernel dispatcher is not available on this host: ask for auto or vmm");
+    if (broker_find_vm(vm->broker, request->name))
+        return refuse(ret_refusal, REFUSAL_VM_EXISTS, "VM %s is registered already", request->name);
+    vm->name = strdup(request->name);
+    vm->rule = strdup(verdict.rule);
+    return vm->name && vm->rule ? 0 : -ENOMEM;
+}
+
+static int vm_insert(struct vm *vm) {
+    if (!tsearch(vm, &vm->broker->vms, vm_compare))
+        return -ENOMEM;
+    vm->broker->n_vms++;
+    return 0;
+}
+
+int vm_new(struct vm **ret_vm, struct broker *broker, const struct register_request *request, struct identity *identity,
+           struct lease *lease, struct refusal *ret_refusal) {
+    _cleanup_(lease_freep) struct lease *owned = lease;
+    _cleanup_(vm_freep) struct vm *vm = calloc(1, sizeof(*vm));
+    int r;
+
+    if (!vm) {
+        identity_free(identity);
+        return -ENOMEM;
+    }
+    *vm = (struct vm){
+        .broker = broker, .owner = identity, .ceiling = request->ceiling, .next_region = 1, .next_channel = 1};
+    r = check_register(vm, request, ret_refusal);
+    if (r < 0)
+        return r;
+    r = reserve_ranges(vm, request, ret_refusal);
+    if (r < 0)
+        return r;
+    r = charge_vm(vm, ret_refusal);
+    if (r < 0)
+        return r;
+    r = dispatch_vmm_new(&vm->dispatcher, broker->event, STEAL(owned), on_event, on_gone, vm);
+    if (r < 0)
+        return r;
+    r = vm_insert(vm);
+    if (r < 0)
+        return r;
+
+    /* the commit point: what can't be granted never was */
+    r = vm->dispatcher->type->grant(vm->dispatcher, vm->dispatcher->type->features & vm->ceiling);
+    if (r < 0) {
+        tdelete(vm, &broker->vms, vm_compare);
+        broker->n_vms--;
+        return r;
+    }
+    *ret_vm = STEAL(vm);
+    return 0;
+}
+
+void vm_end(struct vm *vm, enum ioregion_revoke_reason reason) {
+    struct broker *broker = vm->broker;
+
+    if (vm->ending)
+        return;
+    vm->ending = true;
+    while (vm->devices)
+        device_end(*(struct device **) vm->devices, IOREGION_REVOKE_VM_GONE, "the VM ended", NULL, NULL);
+    vm->dispatcher->type->revoke(vm->dispatcher, reason);
+    tdelete(vm, &broker->vms, vm_compare);
+    broker->n_vms--;
+    broker->watcher->vm_removed(broker->watcher_userdata, vm);
+    vm_audit(vm, AUDIT_UNREGISTER, NULL, NULL);
+    vm_free(vm);
+}
