@@ -68,6 +68,8 @@ static int compile_regions(struct compiler *c, const struct json_node *node, str
     const struct json_node *item = node + 1;
     int r = 0;
 
+    if (!node->number)
+        return READ_FAIL(&c->reader, node, "a device without regions can do nothing; list at least one");
     rule->regions = pool_alloc(&c->policy->pool, node->number, sizeof(*rule->regions));
     if (!rule->regions)
         return -ENOMEM;
