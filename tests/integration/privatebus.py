@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Message buses of a test's own, made like the system bus, and a plain blocking client of them."""
 
+import collections
 import os
 import select
 import socket
@@ -112,6 +113,9 @@ class BusError(Exception):
         self.name, self.text = name, text
 
 
+Signal = collections.namedtuple('Signal', 'path interface member body')
+
+
 class Connection:
     """A client of the bus. Signals that come meanwhile are kept."""
 
@@ -122,6 +126,14 @@ class Connection:
 
     def fileno(self):
         return self.dbus.sock.fileno()
+
+    def receive(self):
+        message = self.dbus.receive(timeout=LIMIT)
+        if message.header.message_type == jeepney.MessageType.signal:
+            field = message.header.fields.get
+            self.signals.append(Signal(*(field(jeepney.HeaderFields[name]) for name in Signal._fields[:3]),
+                                       message.body))
+        return message
 
     def send(self, path, interface, member, signature='', *body, destination='org.ioregion1'):
         serial = next(self.dbus.outgoing_serial)
@@ -134,10 +146,8 @@ class Connection:
         """The reply's body; wait() is called before each look and may do other work until there is something."""
         while True:
             wait(self)
-            message = self.dbus.receive(timeout=LIMIT)
-            if message.header.message_type == jeepney.MessageType.signal:
-                self.signals.append(message)
-            elif message.header.fields.get(jeepney.HeaderFields.reply_serial) == serial:
+            message = self.receive()
+            if message.header.fields.get(jeepney.HeaderFields.reply_serial) == serial:
                 break
         if message.header.message_type == jeepney.MessageType.error:
             raise BusError(message.header.fields[jeepney.HeaderFields.error_name], *(message.body[:1] or ['']))

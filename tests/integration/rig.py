@@ -73,7 +73,7 @@ def path_of(vm, device=None, index=None):
     if device is not None:
         parts += ['device', encode(device)]
     if index is not None:
-        parts += ['region', encode(str(index))]
+        parts += ['region', str(index)]
     return '/'.join(parts)
 
 
@@ -143,7 +143,7 @@ class Case(unittest.TestCase):
             for vmm in (vmm for vmm in ready if vmm is not self.connection):
                 vmm.pump()
             if self.connection in ready:
-                self.connection.signals.append(self.connection.dbus.receive(timeout=LIMIT))
+                self.connection.receive()
 
     # Calls
 

@@ -88,12 +88,10 @@ class Devices(rig.Case):
 
     def test_state_changes_are_signalled(self):
         device = self.lost('lease', 'hold', 'held')
-        changed = [signal.body for signal in self.connection.signals
-                   if signal.header.fields[1] == device.path and signal.header.fields[3] == 'PropertiesChanged']
-        self.assertTrue(changed)
-        for interface, values, invalidated in changed:
-            self.assertEqual(interface, 'org.ioregion1.Device')
-            self.assertTrue('State' in values or 'State' in invalidated)
+        for path, interface in ((device.path, 'org.ioregion1.Device'), (path_of('vm', 'dev', 0), 'org.ioregion1.Region')):
+            self.wait_until(lambda: any('State' in (*signal.body[1], *signal.body[2])
+                                        for signal in self.connection.signals
+                                        if signal.path == path and signal.body[0] == interface))
 
     def test_attached_is_resumed_by_its_owner(self):
         first = self.attach(on_disconnect='hold')

@@ -43,8 +43,8 @@ class Policy(rig.Case):
 
     def test_policy_properties_are_signalled(self):
         self.manager('Reload')
-        changes = [signal.body for signal in self.connection.signals if signal.header.fields[3] == 'PropertiesChanged']
-        self.assertTrue(any('PolicyGeneration' in body[1] or 'PolicyGeneration' in body[2] for body in changes))
+        self.wait_until(lambda: any('PolicyGeneration' in (*signal.body[1], *signal.body[2])
+                                    for signal in self.connection.signals if signal.member == 'PropertiesChanged'))
 
     def test_bad_policies_change_nothing(self):
         self.register()
