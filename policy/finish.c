@@ -14,7 +14,7 @@ int policy_warn(struct policy *policy, struct place place, const char *format, .
     char *kept;
 
     va_start(arguments, format);
-    message = message_at_v(place, format, arguments);
+    message = message_at(place, format, arguments);
     va_end(arguments);
     kept = message ? pool_strndup(&policy->pool, message, strlen(message)) : NULL;
     return kept ? list_append(&policy->warnings, kept) : -ENOMEM;

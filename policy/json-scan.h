@@ -6,7 +6,7 @@
  * JSON, strictly: one pass finds every value and its place, and refuses what a lenient parser would let through.
  *
  * Refused: duplicate keys, keys with backslashes, comments, single quotes, trailing commas and text, raw control
- * characters, \u0000, invalid UTF-8, lone surrogates, numbers that are no whole number of 0 to 2^64-1, nesting
+ * characters, \u0000, invalid UTF-8, surrogate escapes, numbers that are no whole number of 0 to 2^64-1, nesting
  * deeper than JSON_DEPTH_MAX, texts longer than JSON_SIZE_MAX, objects of more than JSON_MEMBERS_MAX members.
  *
  * json-c decodes the strings, one at a time and only when they are read. It does not get to see the whole text: its
