@@ -34,7 +34,8 @@ enum json_kind {
     JSON_OBJECT,
 };
 
-/* A value, or a key (a string). What an array or object holds follows it at once; in an object keys and values alternate. */
+/* A value, or a key (a string). What an array or object holds follows it at once; in an object keys and values
+ * alternate. */
 struct json_node {
     enum json_kind kind;
     uint32_t offset, size; /* of its text in bytes */

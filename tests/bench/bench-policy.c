@@ -26,10 +26,13 @@ static struct policy *fleet(unsigned n) {
     size_t size;
     FILE *f = open_memstream(&text, &size);
 
-    fprintf(f, "{\"version\":1,\"reserved\":[{\"space\":\"pio\",\"base\":\"0x20\",\"size\":\"2\",\"why\":\"PIC\"}],\"devices\":[");
+    fprintf(f, "{\"version\":1,\"reserved\":[{\"space\":\"pio\",\"base\":\"0x20\",\"size\":\"2\",\"why\":\"PIC\"}],"
+               "\"devices\":[");
     for (unsigned i = 0; i < n; i++)
-        fprintf(f, "%s{\"name\":\"rule-%u\",\"match\":{\"unit\":\"device-%u@*.service\"},\"vms\":[\"${vm}\"],"
-                "\"regions\":[{\"space\":\"pio\",\"base\":\"0x3f8\",\"size\":\"8\"}]}", i ? "," : "", i, i);
+        fprintf(f,
+                "%s{\"name\":\"rule-%u\",\"match\":{\"unit\":\"device-%u@*.service\"},\"vms\":[\"${vm}\"],"
+                "\"regions\":[{\"space\":\"pio\",\"base\":\"0x3f8\",\"size\":\"8\"}]}",
+                i ? "," : "", i, i);
     fprintf(f, "]}");
     fclose(f);
     if (policy_load_text("bench", text, size, &accounts, &policy, &error) < 0) {

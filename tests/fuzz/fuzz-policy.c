@@ -28,9 +28,18 @@ static void ask(const struct policy *policy, const char *unit, const char *devic
         {.space = IOREGION_MMIO, .base = 0xd0000000, .size = 0x1000, .user_data = 1}};
     static const uint32_t interrupts[] = {4};
     static const char *const groups[] = {"kvm"};
-    struct explain_question question = {.unit = unit, .user = "root", .groups = groups, .n_groups = 1, .vm = "web-1",
-                                        .device = device, .regions = regions, .n_regions = 2, .interrupts = interrupts,
-                                        .n_interrupts = 1, .require = 1, .want = 0x1f};
+    struct explain_question question = {.unit = unit,
+                                        .user = "root",
+                                        .groups = groups,
+                                        .n_groups = 1,
+                                        .vm = "web-1",
+                                        .device = device,
+                                        .regions = regions,
+                                        .n_regions = 2,
+                                        .interrupts = interrupts,
+                                        .n_interrupts = 1,
+                                        .require = 1,
+                                        .want = 0x1f};
     struct explain_answer answer;
     const char *unknown;
 
