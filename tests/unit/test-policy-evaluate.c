@@ -13,6 +13,7 @@ static const char text[] =
     "  \"dispatch\":[\"vmm\"],\"features\":[\"posted-writes\",\"replay\"]},"
     " {\"name\":\"lab\",\"match\":{\"group\":\"kvm\"},\"vms\":[\"lab-*\"]},"
     " {\"name\":\"kernel\",\"match\":{\"user\":\"root\"},\"vms\":[\"k\"],\"dispatch\":[\"kernel\"]},"
+    " {\"name\":\"open\",\"match\":{\"unit\":\"open-${vm}.service\"},\"vms\":[\"*\"]},"
     " {\"name\":\"ghost\",\"match\":{\"user\":\"no-such-user\"},\"vms\":[\"*\"]}],"
     "\"devices\":["
     " {\"name\":\"uarts\",\"match\":{\"unit\":\"uart@*.service\"},\"vms\":[\"${vm}\"],"
@@ -77,6 +78,10 @@ static void test_register(void **state) {
         {{NULL, 9, kvm, 1}, "lab-1", 1, false, "default", ""},
         {{NULL, 9, kvm, 2}, "prod-1", 1, false, "default", ""},
         {{NULL, 9, kvm, 2}, "lab-*\n", 1, false, "default", "\"lab-*?\" is no valid VM name"},
+        {{"open-a.service", 1}, "a", 1, true, "open", ""},
+        {{"open-a.service", 1}, "b", 1, false, "default", ""},
+        /* A rule for an unknown account is for nobody, least of all for root. */
+        {{NULL, 0}, "x", 3, false, "default", ""},
         {{NULL, 0}, "", 1, false, "default", "no valid VM name"},
     };
 

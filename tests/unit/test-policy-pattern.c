@@ -46,6 +46,8 @@ static void test_units(void **state) {
         {"vm-${vm}.service", "xvm-a.service", NULL, NULL},
         {"vm-${vm}.service", "vm-.servic", NULL, NULL},
         {"vm-${vm}.service", "vm-a@b.service", NULL, NULL},
+        {"vm-${vm}.service", "vm-a.service@b.service", NULL, NULL},
+        {"${vm}@x.service", "a", NULL, NULL},
         {"vm@${vm}.service", "vm@a.service", "a", ""},
         {"vm@${vm}.service", "vm@a:d.service", NULL, NULL},
         {"vm@${vm}.service", "vm@a@b.service", NULL, NULL},
