@@ -202,10 +202,7 @@ class Identity(rig.Case):
         request.receive_lease()
         self.wait_until(lambda: vmm.seen)
         request.kill()
-        add, = vmm.seen
-        vmm.mute = False
-        vmm._obey(add)
-        protocol.send(vmm.lease, protocol.Type.ACK, add.serial, 0, 0)
+        vmm.wake()
         self.wait_until(lambda: not vmm.regions)
         self.wait_until_quiet(before)
         self.attach()
