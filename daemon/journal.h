@@ -7,6 +7,7 @@
  * to standard error otherwise. Text that comes from outside is escaped: one record is one line.
  */
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 /* The audit trail: each has a MESSAGE_ID and an entry in the message catalog. */
@@ -37,5 +38,12 @@ void audit(enum audit_event event, const struct audit_record *record);
 void journal_log(int level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int journal_max_level(void);
 void journal_set_max_level(int level);
+
+/* "emerg" to "debug"; -EINVAL for an unknown name. */
+const char *journal_level_name(int level);
+int journal_level_from_name(const char *name);
+
+/* Is standard error connected to the journal? */
+bool journal_is_connected(void);
 
 #endif

@@ -33,9 +33,9 @@ static bool is_unnamed(const struct sockaddr_un *address, socklen_t size) {
 }
 
 /* Unnamed at both ends and connected: no socket of a third party that we would write to. */
-static int check_socket(int fd, uint64_t *ret_cookie) {
+static int check_socket(int fd) {
     struct sockaddr_un own = {0}, peer = {0};
-    socklen_t own_size = sizeof(own), peer_size = sizeof(peer), size = sizeof(int), cookie_size = sizeof(*ret_cookie);
+    socklen_t own_size = sizeof(own), peer_size = sizeof(peer), size = sizeof(int);
     int type;
 
     if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0)
@@ -46,10 +46,28 @@ static int check_socket(int fd, uint64_t *ret_cookie) {
         return -errno;
     if (getpeername(fd, (struct sockaddr *) &peer, &peer_size) < 0)
         return -errno;
-    if (!is_unnamed(&own, own_size) || !is_unnamed(&peer, peer_size))
-        return -EISCONN;
-    if (getsockopt(fd, SOL_SOCKET, SO_COOKIE, ret_cookie, &cookie_size) < 0)
-        return -errno;
+    return is_unnamed(&own, own_size) && is_unnamed(&peer, peer_size) ? 0 : -EISCONN;
+}
+
+/* A socket is known by its cookie, whatever descriptors there are of it. */
+static int lease_enter(struct lease *lease, struct lease_set *set, struct refusal *ret_refusal) {
+    socklen_t size = sizeof(lease->cookie);
+    struct lease **node;
+    int r;
+
+    if (getsockopt(lease->fd, SOL_SOCKET, SO_COOKIE, &lease->cookie, &size) < 0)
+        return refuse(ret_refusal, REFUSAL_IDENTITY_UNPROVEN, "the lease is not a socket: %s", strerror(errno));
+    node = tsearch(lease, &set->root, lease_compare);
+    if (!node)
+        return -ENOMEM;
+    if (*node != lease)
+        return refuse(ret_refusal, REFUSAL_IDENTITY_UNPROVEN, "the lease is in use already: make a new pair each time");
+    lease->set = set;
+
+    r = check_socket(lease->fd);
+    if (r < 0)
+        return refuse(ret_refusal, REFUSAL_IDENTITY_UNPROVEN,
+                      "the lease is not one end of a socketpair(AF_UNIX, SOCK_SEQPACKET): %s", strerror(-r));
     return 0;
 }
 
@@ -57,7 +75,6 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userda
 
 int lease_new(struct lease **ret_lease, struct lease_set *set, sd_event *event, int fd, struct refusal *ret_refusal) {
     _cleanup_(lease_freep) struct lease *lease = calloc(1, sizeof(*lease));
-    struct lease **node;
     int r;
 
     if (!lease) {
@@ -66,18 +83,9 @@ int lease_new(struct lease **ret_lease, struct lease_set *set, sd_event *event, 
     }
     lease->fd = fd;
 
-    r = check_socket(fd, &lease->cookie);
+    r = lease_enter(lease, set, ret_refusal);
     if (r < 0)
-        return refuse(ret_refusal, REFUSAL_IDENTITY_UNPROVEN,
-                      "the lease is not one end of a socketpair(AF_UNIX, SOCK_SEQPACKET): %s", strerror(-r));
-
-    node = tsearch(lease, &set->root, lease_compare);
-    if (!node)
-        return -ENOMEM;
-    if (*node != lease)
-        return refuse(ret_refusal, REFUSAL_IDENTITY_UNPROVEN, "the lease is in use already: make a new pair each time");
-    lease->set = set;
-
+        return r;
     r = sd_event_add_io(event, &lease->io, fd, EPOLLIN, on_io, lease);
     if (r < 0)
         return r;

@@ -34,7 +34,7 @@ struct policy_subject {
     size_t n_gids;
 };
 
-/* Limits that no request can pass. UINT64_MAX where a rule sets none. */
+/* Limits that no request can pass: as the files set them, else the defaults that doc/ioregion-policy.5 lists. */
 struct policy_limits {
     uint64_t vms;
     uint64_t regions_per_vm;
@@ -86,7 +86,8 @@ struct policy_accounts {
 /*
  * Load every *.json of a directory in name order (a missing or empty directory gives a policy that denies
  * everything), or the named files. On failure -EBADMSG (a file is wrong) or another negative errno, and *ret_error is
- * one line "FILE:LINE:COLUMN: what is wrong and what would be right" for the caller to free; nothing else is set.
+ * one line "FILE:LINE:COLUMN: what is wrong and what would be right" for the caller to free (NULL with -ENOMEM, when
+ * there was no memory for words); nothing else is set.
  */
 int policy_load_directory(const char *directory, const struct policy_accounts *accounts, struct policy **ret_policy,
                           char **ret_error);

@@ -61,7 +61,8 @@ IOREGION_PUBLIC int ioregion_device_attach(struct ioregion_device **ret_device, 
 
 /*
  * Make a device of descriptors that it was started with ("fd at start"): @channels (taken, @n_channels of them) and
- * @lease (taken; -1 for none). @features is what was agreed. No bus, no privileges.
+ * @lease (taken; -1 for none). On failure they are still the caller's. @features is what was agreed. No bus, no
+ * privileges.
  */
 IOREGION_PUBLIC int ioregion_device_from_fds(struct ioregion_device **ret_device, const int *channels,
                                              size_t n_channels, int lease, uint64_t features,
@@ -77,6 +78,14 @@ IOREGION_PUBLIC int ioregion_device_resume(struct ioregion_device *device);
 /* Give everything back in good order, close all descriptors, free. Accepts NULL; returns NULL. */
 IOREGION_PUBLIC struct ioregion_device *ioregion_device_free(struct ioregion_device *device);
 
+/*
+ * Give the descriptors away, for one who only attaches and lets another process serve: *ret_lease (-1 for none) and
+ * @n_channels channels, lowest first, are the caller's, and the broker hears nothing. -EINVAL when the device has
+ * another number of channels. Afterwards the device is good for nothing but ioregion_device_free().
+ */
+IOREGION_PUBLIC int ioregion_device_take_fds(struct ioregion_device *device, int *ret_lease, int *ret_channels,
+                                             size_t n_channels);
+
 /* What was granted. */
 IOREGION_PUBLIC uint64_t ioregion_device_features(const struct ioregion_device *device);
 IOREGION_PUBLIC uint64_t ioregion_device_timeout_usec(const struct ioregion_device *device);
@@ -88,7 +97,10 @@ IOREGION_PUBLIC uint64_t ioregion_device_timeout_usec(const struct ioregion_devi
  */
 IOREGION_PUBLIC int ioregion_device_run(struct ioregion_device *device);
 
-/* Make ioregion_device_run() return; may be called from a signal handler or another thread. */
+/*
+ * Make ioregion_device_run() return, once and for all; may be called from a signal handler or another thread. The
+ * command in hand is still answered; the guest's next one finds a device that has gone away.
+ */
 IOREGION_PUBLIC void ioregion_device_stop(struct ioregion_device *device);
 
 /*

@@ -48,7 +48,10 @@ struct ioregion_vmm_options {
 IOREGION_PUBLIC int ioregion_vmm_register(struct ioregion_vmm **ret_vmm, const char *name,
                                           const struct ioregion_vmm_options *options);
 
-/* A VMM on a lease (taken) that was granted by other means; for tests, and for VMMs with their own bus client. */
+/*
+ * A VMM on a lease that was granted by other means (taken; on failure it is still the caller's); for tests, and for
+ * VMMs with their own bus client.
+ */
 IOREGION_PUBLIC int ioregion_vmm_from_lease(struct ioregion_vmm **ret_vmm, int lease);
 
 /* Unregister, close all descriptors, free. No vCPU thread may be inside. Accepts NULL; returns NULL. */

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# bash completion for ioregionctl(1)
+
+# The first column of a list, or of one VM's devices; nothing when no broker answers. Transport options are kept.
+_ioregionctl_vms() {
+    ioregionctl "${transport[@]}" list vms --no-legend 2>/dev/null | while read -r vm _; do
+        echo "$vm"
+    done
+}
+
+_ioregionctl_devices() {
+    ioregionctl "${transport[@]}" list devices --no-legend 2>/dev/null | while read -r vm device _; do
+        [[ $vm == "$1" ]] && echo "$device"
+    done
+}
+
+# VM, VM/DEVICE and VM/DEVICE/REGION, as far as was typed.
+_ioregionctl_objects() {
+    _ioregionctl_vms
+    ioregionctl "${transport[@]}" list devices --no-legend 2>/dev/null | while read -r vm device _; do
+        echo "$vm/$device"
+    done
+    ioregionctl "${transport[@]}" list regions --no-legend 2>/dev/null | while read -r vm device region _; do
+        echo "$vm/$device/$region"
+    done
+}
+
+_ioregionctl() {
+    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} i words='' options='--help'
+    local -a arguments=() transport=()
+
+    case $prev in
+    -H | --host)
+        mapfile -t COMPREPLY < <(compgen -A hostname -- "$cur")
+        return
+        ;;
+    -M | --machine)
+        mapfile -t COMPREPLY < <(compgen -W "$(machinectl list --no-legend 2>/dev/null | cut -d ' ' -f 1)" -- "$cur")
+        return
+        ;;
+    --description | --policy)
+        mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+        return
+        ;;
+    --reason | --user | --group | --unit | --region)
+        return
+        ;;
+    esac
+
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        case ${COMP_WORDS[i]} in
+        -H | --host | -M | --machine)
+            transport+=("${COMP_WORDS[i]}" "${COMP_WORDS[i + 1]}")
+            ((i++))
+            ;;
+        --description | --reason | --policy | --user | --group | --unit | --region)
+            ((i++))
+            ;;
+        -*) ;;
+        *)
+            arguments+=("${COMP_WORDS[i]}")
+            ;;
+        esac
+    done
+
+    case ${#arguments[@]}:${arguments[0]} in
+    0:)
+        words='list show monitor attach detach revoke unregister policy version'
+        options='--json --no-legend --host --machine --help --version'
+        ;;
+    1:list)
+        words='vms devices regions'
+        options='--json --no-legend --help'
+        ;;
+    1:show)
+        words=$(_ioregionctl_objects)
+        options='--json --no-legend --help'
+        ;;
+    1:attach | 1:detach | 1:revoke | 1:unregister)
+        words=$(_ioregionctl_vms)
+        ;;
+    2:detach | 2:revoke)
+        words=$(_ioregionctl_devices "${arguments[1]}")
+        ;;
+    1:policy)
+        words='check explain reload'
+        ;;
+    *:monitor)
+        options='--json --no-legend --help'
+        ;;
+    *:version)
+        options='--json --help'
+        ;;
+    *:policy)
+        [[ ${arguments[1]} == check ]] && mapfile -t COMPREPLY < <(compgen -f -- "$cur") && return
+        ;;
+    esac
+    case ${arguments[0]} in
+    attach)
+        options='--description --help'
+        ;;
+    revoke)
+        options='--reason --help'
+        ;;
+    esac
+
+    [[ $cur == -* ]] && words=$options
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+}
+
+complete -F _ioregionctl ioregionctl

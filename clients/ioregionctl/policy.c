@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "ctl.h"
+#include "explain.h"
+#include "policy/policy.h"
+
+/* What the policy language says of a text begins with its place, as editors want it: nothing stands before that. */
+static void print_message(const char *message) {
+    _cleanup_(freep) char *escaped = text_escape(message);
+
+    fprintf(stderr, "%s\n", escaped ? escaped : "out of memory");
+}
+
+enum status policy_open(char **paths, size_t n_paths, struct policy **ret_policy) {
+    _cleanup_(freep) char *error = NULL;
+    struct stat status;
+    int r;
+
+    for (size_t i = 0; i < n_paths; i++) {
+        if (stat(paths[i], &status) < 0) {
+            complain("%s: %s", paths[i], strerror(errno));
+            return STATUS_FAILED;
+        }
+        if (S_ISDIR(status.st_mode) && n_paths > 1) {
+            complain("%s: give one directory, or any number of files", paths[i]);
+            return STATUS_USAGE;
+        }
+    }
+    if (n_paths == 0)
+        r = policy_load_directory(POLICY_DIRECTORY, NULL, ret_policy, &error);
+    else if (S_ISDIR(status.st_mode))
+        r = policy_load_directory(paths[0], NULL, ret_policy, &error);
+    else
+        r = policy_load_files((const char *const *) paths, n_paths, NULL, ret_policy, &error);
+    if (r >= 0)
+        return STATUS_OK;
+    print_message(error ? error : strerror(-r));
+    return STATUS_FAILED;
+}
+
+static enum status check(char **paths, unsigned n_paths) {
+    _cleanup_(policy_freep) struct policy *policy = NULL;
+    enum status status = policy_open(paths, n_paths, &policy);
+    size_t n_warnings = 0;
+
+    if (status)
+        return status;
+    for (const char *warning; (warning = policy_warning(policy, n_warnings)); n_warnings++)
+        print_message(warning);
+    if (n_warnings == 0)
+        printf("The policy is fine.\n");
+    else
+        printf("The policy loads, with %zu warning%s.\n", n_warnings, n_warnings == 1 ? "" : "s");
+    return STATUS_OK;
+}
+
+static enum status run(struct ctl *ctl, char **arguments, unsigned n_arguments) {
+    const char *what = arguments[0];
+    bool reload = strcmp(what, "reload") == 0;
+
+    if ((ctl->host || ctl->machine) && !reload) {
+        complain("policy %s asks no broker: --host and --machine go with reload alone", what);
+        return STATUS_USAGE;
+    }
+    if (reload && n_arguments == 1)
+        return ctl_call(ctl, "broker", BROKER_PATH, INTERFACE_MANAGER, "Reload", NULL, "");
+    if (strcmp(what, "check") == 0)
+        return check(arguments + 1, n_arguments - 1);
+    if (strcmp(what, "explain") == 0)
+        return policy_explain_run(ctl, arguments + 1, n_arguments - 1);
+    complain("usage: ioregionctl policy %s", command_policy.arguments);
+    return STATUS_USAGE;
+}
+
+const struct command command_policy = {
+    .name = "policy",
+    .arguments = "check [FILE...|DIRECTORY] | explain KEY=VALUE... | reload",
+    .summary = "check a policy, ask it a question, load it anew",
+    .help = "check reads a policy as the broker would, without one: errors and warnings come as FILE:LINE:COLUMN.\n"
+            "Several files are one policy; without a name it is " POLICY_DIRECTORY ".\n"
+            "\n"
+            "explain tells whether that policy would allow something, which rule decides, and why. With device= the\n"
+            "question is an attach, without it a registration. Keys: vm, device, unit, user, region (SPACE:BASE:SIZE,\n"
+            "may be repeated), channels, timeout, on-disconnect, require, want, dispatch; policy is a file or\n"
+            "directory to ask in place of the installed one. Exit status 1 means denied.\n"
+            "\n"
+            "reload makes the broker load its policy anew. A bad one changes nothing. For operators.\n"
+            "\n"
+            "  ioregionctl policy check new.json && mv new.json " POLICY_DIRECTORY "/ && ioregionctl policy reload\n"
+            "  ioregionctl policy explain vm=alpha user=qemu unit=vm-alpha.service\n"
+            "  ioregionctl policy explain vm=alpha device=uart0 unit=ioregion-uart@alpha.service \\\n"
+            "      region=pio:0x3f8:8 want=posted-writes\n",
+    .min = 1,
+    .max = 64,
+    .options = OPTION_JSON | OPTION_REMOTE,
+    .run = run,
+};

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef LIBIOREGION_DEVICE_INTERNAL_H
+#define LIBIOREGION_DEVICE_INTERNAL_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include <ioregion/device.h>
+#include <internal/cleanup.h>
+
+enum device_state {
+    DEVICE_SERVING,
+    DEVICE_ENDING, /* the channels are gone, and the lease may still tell why */
+    DEVICE_ENDED,
+};
+
+/* What an event of the epoll descriptor is about; lower numbers are channels. */
+#define DEVICE_EVENT_LEASE 0x100
+#define DEVICE_EVENT_TIMER 0x101
+
+struct ioregion_device {
+    struct ioregion_device_ops ops;
+    void *userdata;
+
+    /* What to ask the broker for; vm is NULL when the descriptors came from elsewhere. */
+    char *vm, *name;
+    struct ioregion_device_options options;
+    char *on_disconnect;
+    struct ioregion_region *regions; /* as declared */
+    size_t n_regions;
+    const struct ioregion_region **by_token; /* the same, ordered by channel and user_data */
+
+    /* What was granted. */
+    uint64_t features, timeout_usec;
+    int lease; /* -1 for none */
+    /* Their numbers stay the same until the device is freed, so that ioregion_device_stop() can't hit another file. */
+    int *channels;
+    size_t n_channels;
+
+    int epoll; /* channels, lease and timer, for loops that wait for more than one channel */
+    int timer; /* ends the wait for the last word, and wakes the loop that was told to stop */
+    enum device_state state;
+    int result; /* of run() once ended */
+    bool locked_down;
+    atomic_bool stopped;
+};
+
+/* Without descriptors yet. Everything is copied. */
+int device_new(struct ioregion_device **ret_device, const struct ioregion_region *regions, size_t n_regions,
+               size_t n_channels, const struct ioregion_device_ops *ops, void *userdata);
+
+/* Take a lease and channels, in place of the ones there were. On failure they remain the caller's. */
+int device_install(struct ioregion_device *device, int lease, const int *channels);
+
+/* Frees without a word to the broker. */
+struct ioregion_device *device_discard(struct ioregion_device *device);
+DEFINE_CLEANUP(device_discard, struct ioregion_device *);
+
+#endif

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+
+#include "device-internal.h"
+#include "error.h"
+#include "lease-client.h"
+#include "range.h"
+
+static int by_channel_and_token(const void *a, const void *b) {
+    const struct ioregion_region *x = *(const struct ioregion_region *const *) a;
+    const struct ioregion_region *y = *(const struct ioregion_region *const *) b;
+
+    if (x->channel != y->channel)
+        return x->channel < y->channel ? -1 : 1;
+    return x->user_data < y->user_data ? -1 : x->user_data > y->user_data;
+}
+
+static int copy_regions(struct ioregion_device *device, const struct ioregion_region *regions, size_t n_regions) {
+    device->regions = calloc(n_regions, sizeof(*regions));
+    device->by_token = calloc(n_regions, sizeof(*device->by_token));
+    if (!device->regions || !device->by_token)
+        return last_error_step(-ENOMEM, "regions");
+    device->n_regions = n_regions;
+    memcpy(device->regions, regions, n_regions * sizeof(*regions));
+
+    for (size_t i = 0; i < n_regions; i++) {
+        const struct ioregion_region *region = device->regions + i;
+
+        if (!range_valid(region->space, region->base, region->size) || region->reserved ||
+            region->flags & ~IOREGION_REGION_POSTED || region->channel >= device->n_channels)
+            return last_error_set(-EINVAL, "region %zu is not valid", i);
+        device->by_token[i] = region;
+    }
+    qsort(device->by_token, n_regions, sizeof(*device->by_token), by_channel_and_token);
+    for (size_t i = 1; i < n_regions; i++)
+        if (by_channel_and_token(device->by_token + i - 1, device->by_token + i) == 0)
+            return last_error_set(-EINVAL, "two regions have the same user_data on one channel");
+    return 0;
+}
+
+int device_new(struct ioregion_device **ret_device, const struct ioregion_region *regions, size_t n_regions,
+               size_t n_channels, const struct ioregion_device_ops *ops, void *userdata) {
+    _cleanup_(device_discardp) struct ioregion_device *device = NULL;
+    int r;
+
+    if (n_regions == 0 || n_channels == 0 || n_channels > IOREGION_LEASE_FDS_MAX)
+        return last_error_set(-EINVAL, "a device has at least one region, and 1 to 64 channels");
+    if (ops->struct_size < offsetof(struct ioregion_device_ops, resumed) || !ops->read || !ops->write)
+        return last_error_set(-EINVAL, "ops: struct_size, read and write must be set");
+
+    device = calloc(1, sizeof(*device));
+    if (!device)
+        return last_error_step(-ENOMEM, "device");
+    device->lease = device->epoll = device->timer = -1;
+    device->userdata = userdata;
+    memcpy(&device->ops, ops, ops->struct_size < sizeof(*ops) ? ops->struct_size : sizeof(*ops));
+    device->channels = malloc(n_channels * sizeof(int));
+    if (!device->channels)
+        return last_error_step(-ENOMEM, "device");
+    for (device->n_channels = 0; device->n_channels < n_channels; device->n_channels++)
+        device->channels[device->n_channels] = -1;
+    r = copy_regions(device, regions, n_regions);
+    if (r < 0)
+        return r;
+
+    device->epoll = epoll_create1(EPOLL_CLOEXEC);
+    device->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (device->epoll < 0 || device->timer < 0)
+        return last_error_step(-errno, "device");
+    *ret_device = STEAL(device);
+    return 0;
+}
+
+static int watch(struct ioregion_device *device, int fd, size_t index) {
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = index};
+
+    return epoll_ctl(device->epoll, EPOLL_CTL_ADD, fd, &event) < 0 && errno != EEXIST ? -errno : 0;
+}
+
+static void unwatch(struct ioregion_device *device, int fd) {
+    epoll_ctl(device->epoll, EPOLL_CTL_DEL, fd, NULL);
+}
+
+/* Put @fd where *place is, under the old number if there is one. run() relies on calls that block. */
+static int install(struct ioregion_device *device, int *place, int fd, size_t index) {
+    int flags = fcntl(fd, F_GETFL);
+
+    if (flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) < 0)
+        return -errno;
+    if (*place >= 0) {
+        unwatch(device, *place);
+        if (dup3(fd, *place, O_CLOEXEC) < 0)
+            return -errno;
+    }
+    return watch(device, *place >= 0 ? *place : fd, index);
+}
+
+int device_install(struct ioregion_device *device, int lease, const int *channels) {
+    static const struct itimerspec disarmed;
+    bool first = device->channels[0] < 0;
+    int r;
+
+    timerfd_settime(device->timer, 0, &disarmed, NULL);
+    if ((lease >= 0 && (r = install(device, &device->lease, lease, DEVICE_EVENT_LEASE)) < 0) ||
+        (r = watch(device, device->timer, DEVICE_EVENT_TIMER)) < 0)
+        return r;
+    for (size_t i = 0; i < device->n_channels; i++)
+        if ((r = install(device, device->channels + i, channels[i], i)) < 0)
+            return r;
+
+    if (first)
+        memcpy(device->channels, channels, device->n_channels * sizeof(int));
+    for (size_t i = 0; !first && i < device->n_channels; i++)
+        fd_close(channels[i]);
+    if (device->lease < 0)
+        device->lease = lease;
+    else
+        fd_close(lease);
+    device->state = DEVICE_SERVING;
+    return 0;
+}
+
+struct ioregion_device *device_discard(struct ioregion_device *device) {
+    if (!device)
+        return NULL;
+    for (size_t i = 0; i < device->n_channels; i++)
+        fd_close(device->channels[i]);
+    fd_close(device->lease);
+    fd_close(device->epoll);
+    fd_close(device->timer);
+    free(device->channels);
+    free(device->regions);
+    free(device->by_token);
+    free(device->vm);
+    free(device->name);
+    free(device->on_disconnect);
+    free(device);
+    return NULL;
+}
+
+int ioregion_device_from_fds(struct ioregion_device **ret_device, const int *channels, size_t n_channels, int lease,
+                             uint64_t features, const struct ioregion_region *regions, size_t n_regions,
+                             const struct ioregion_device_ops *ops, void *userdata) {
+    _cleanup_(device_discardp) struct ioregion_device *device = NULL;
+    int r;
+
+    r = device_new(&device, regions, n_regions, n_channels, ops, userdata);
+    if (r < 0)
+        return r;
+    r = device_install(device, lease, channels);
+    if (r < 0)
+        return last_error_step(r, "channels");
+    device->features = features;
+    *ret_device = STEAL(device);
+    return 0;
+}
+
+struct ioregion_device *ioregion_device_free(struct ioregion_device *device) {
+    static const struct ioregion_lease_release release = {{IOREGION_LEASE_RELEASE, sizeof(release)}};
+
+    if (device && device->lease >= 0)
+        lease_client_send(device->lease, &release.header);
+    return device_discard(device);
+}
+
+int ioregion_device_take_fds(struct ioregion_device *device, int *ret_lease, int *ret_channels, size_t n_channels) {
+    if (n_channels != device->n_channels || device->channels[0] < 0)
+        return last_error_set(-EINVAL, "the device has %zu channels", device->n_channels);
+    for (size_t i = 0; i < n_channels; i++) {
+        unwatch(device, device->channels[i]);
+        ret_channels[i] = STEAL_FD(device->channels[i]);
+    }
+    if (device->lease >= 0)
+        unwatch(device, device->lease);
+    *ret_lease = STEAL_FD(device->lease);
+    device->state = DEVICE_ENDED;
+    device->result = -ECONNRESET;
+    return 0;
+}
+
+uint64_t ioregion_device_features(const struct ioregion_device *device) {
+    return device->features;
+}
+
+uint64_t ioregion_device_timeout_usec(const struct ioregion_device *device) {
+    return device->timeout_usec;
+}
+
+int ioregion_device_fd(const struct ioregion_device *device) {
+    return device->epoll;
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <string.h>
+
+#include <ioregion/vmm.h>
+#include "call.h"
+#include "error.h"
+#include "range.h"
+
+struct registration {
+    const char *name;
+    struct ioregion_vmm_options options;
+};
+
+static int append_reserve(sd_bus_message *message, const struct ioregion_vmm_options *options) {
+    int r;
+
+    if ((r = sd_bus_message_open_container(message, 'e', "sv")) < 0 ||
+        (r = sd_bus_message_append(message, "s", "reserve")) < 0 ||
+        (r = sd_bus_message_open_container(message, 'v', "a(stt)")) < 0 ||
+        (r = sd_bus_message_open_container(message, 'a', "(stt)")) < 0)
+        return r;
+    for (size_t i = 0; i < options->n_reserve; i++) {
+        const struct ioregion_range *range = options->reserve + i;
+
+        r = sd_bus_message_append(message, "(stt)", range->space == IOREGION_PIO ? "pio" : "mmio", range->base,
+                                  range->size);
+        if (r < 0)
+            return r;
+    }
+    if ((r = sd_bus_message_close_container(message)) < 0 || (r = sd_bus_message_close_container(message)) < 0)
+        return r;
+    return sd_bus_message_close_container(message);
+}
+
+static int fill(sd_bus_message *message, const void *arguments) {
+    const struct registration *registration = arguments;
+    const struct ioregion_vmm_options *options = &registration->options;
+    int r;
+
+    if ((r = sd_bus_message_append(message, "s", registration->name)) < 0 ||
+        (r = sd_bus_message_open_container(message, 'a', "{sv}")) < 0 ||
+        (r = call_append_option(message, "dispatch", "s", "vmm")) < 0)
+        return r;
+    if (options->has_ceiling && (r = call_append_features_option(message, "ceiling", options->ceiling)) < 0)
+        return r;
+    if (options->n_reserve && (r = append_reserve(message, options)) < 0)
+        return r;
+    return sd_bus_message_close_container(message);
+}
+
+static int options_valid(const struct ioregion_vmm_options *options) {
+    if (options->has_ceiling && options->ceiling & ~IOREGION_FEATURES_ALL)
+        return last_error_set(-EINVAL, "options: a feature that this version does not know");
+    for (size_t i = 0; i < options->n_reserve; i++) {
+        const struct ioregion_range *range = options->reserve + i;
+
+        if (range->reserved || !range_valid(range->space, range->base, range->size))
+            return last_error_set(-EINVAL, "options: reserved range %zu is not valid", i);
+    }
+    return 0;
+}
+
+int ioregion_vmm_register(struct ioregion_vmm **ret_vmm, const char *name, const struct ioregion_vmm_options *options) {
+    _cleanup_(lease_message_done) struct lease_message grant = LEASE_MESSAGE_INIT;
+    _cleanup_(fd_closep) int lease = -1;
+    struct registration registration = {.name = name};
+    int r;
+
+    if (options) {
+        if (options->struct_size < offsetof(struct ioregion_vmm_options, has_ceiling))
+            return last_error_set(-EINVAL, "options: struct_size is not set");
+        memcpy(&registration.options, options,
+               options->struct_size < sizeof(*options) ? options->struct_size : sizeof(*options));
+        r = options_valid(&registration.options);
+        if (r < 0)
+            return r;
+    }
+    r = call_broker("RegisterVM", fill, &registration, &lease, &grant);
+    if (r < 0)
+        return r;
+    if (grant.n_fds || grant.grant.channels || grant.grant.regions || grant.grant.interrupts)
+        return last_error_set(-EPROTO, "the grant is not what was asked for");
+    r = ioregion_vmm_from_lease(ret_vmm, lease);
+    if (r >= 0)
+        lease = -1;
+    return r;
+}

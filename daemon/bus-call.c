@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "bus-call.h"
+#include "bus-error.h"
+#include "journal.h"
+
+struct call *call_free(struct call *call) {
+    if (!call)
+        return NULL;
+    TAILQ_REMOVE(&call->bus->calls, call, entry);
+    call->bus->n_calls--;
+    caller_query_free(call->query);
+    if (call->admission)
+        admission_cancel(call->admission);
+    caller_done(&call->caller);
+    sd_bus_error_free(&call->failure);
+    sd_bus_message_unref(call->message);
+    free(call->vm);
+    free(call->device);
+    free(call);
+    return NULL;
+}
+
+int call_new(struct call **ret_call, struct bus *bus, sd_bus_message *message, sd_bus_error *ret_error) {
+    struct call *call;
+
+    if (bus->n_calls >= CALLS_MAX)
+        return bus_error_refuse(ret_error, REFUSAL_BUSY, "%d calls wait for their answers; try again", CALLS_MAX);
+    call = calloc(1, sizeof(*call));
+    if (!call)
+        return -ENOMEM;
+    call->bus = bus;
+    call->message = sd_bus_message_ref(message);
+    call->caller.uid = (uid_t) -1;
+    TAILQ_INSERT_TAIL(&bus->calls, call, entry);
+    bus->n_calls++;
+    *ret_call = call;
+    return 0;
+}
+
+static void fail(struct call *call) {
+    const struct audit_record record = {
+        .vm = call->vm,
+        .device = call->device,
+        .error = call->failure.name,
+        .reason = call->failure.message,
+        .pid = call->caller.pid,
+        .uid = call->caller.uid,
+    };
+
+    audit(AUDIT_DENY, &record);
+    sd_bus_reply_method_error(call->message, &call->failure); /* nobody there to read it: no matter */
+    call_free(call);
+}
+
+void call_refuse(struct call *call, int r, sd_bus_error *error) {
+    if (error && sd_bus_error_is_set(error))
+        sd_bus_error_move(&call->failure, error);
+    else
+        sd_bus_error_set_errno(&call->failure, r);
+    if (!call->query)
+        fail(call);
+}
+
+static void on_caller(void *userdata, int error, struct caller *caller) {
+    struct call *call = userdata;
+
+    call->query = caller_query_free(call->query);
+    if (caller)
+        call->caller = *caller;
+    if (sd_bus_error_is_set(&call->failure)) {
+        fail(call);
+        return;
+    }
+    if (!caller) {
+        if (call->admission)
+            admission_cancel(call->admission);
+        call->admission = NULL;
+        bus_error_refuse(&call->failure, REFUSAL_IDENTITY_UNPROVEN, "the bus does not tell who the caller is (%s)",
+                         strerrordesc_np(-error));
+        fail(call);
+    } else if (call->operators_only && !caller_operator(caller, call->bus->broker->policy)) {
+        bus_error_refuse(&call->failure, REFUSAL_POLICY_DENIED,
+                         "%s is for operators: the users and groups that \"operators\" in the policy names, and uid %u "
+                         "is none of them", sd_bus_message_get_member(call->message), caller->uid);
+        fail(call);
+    } else {
+        call->next(call);
+    }
+}
+
+int call_new_known(struct call **ret_call, struct bus *bus, sd_bus_message *message, call_function_t next,
+                   sd_bus_error *ret_error) {
+    struct call *call;
+    int r;
+
+    r = call_new(&call, bus, message, ret_error);
+    if (r < 0)
+        return r;
+    call->next = next;
+    r = caller_query_new(&call->query, message, on_caller, call);
+    if (r < 0) {
+        call_free(call);
+        return r;
+    }
+    *ret_call = call;
+    return 0;
+}
+
+int call_new_operator(struct bus *bus, sd_bus_message *message, call_function_t next, sd_bus_error *ret_error) {
+    struct call *call;
+    int r;
+
+    r = call_new_known(&call, bus, message, next, ret_error);
+    if (r < 0)
+        return r;
+    call->operators_only = true;
+    return 1;
+}
+
+void call_reply(struct call *call, const char *types, ...) {
+    sd_bus_message *reply = NULL;
+    va_list arguments;
+    int r;
+
+    r = sd_bus_message_new_method_return(call->message, &reply);
+    if (r >= 0) {
+        va_start(arguments, types);
+        r = sd_bus_message_appendv(reply, types, arguments);
+        va_end(arguments);
+    }
+    if (r >= 0)
+        call_reply_message(call, reply);
+    else
+        call_refuse(call, r, NULL);
+    sd_bus_message_unref(reply);
+}
+
+void call_reply_message(struct call *call, sd_bus_message *reply) {
+    int r = sd_bus_send(sd_bus_message_get_bus(call->message), reply, NULL);
+
+    if (r < 0)
+        journal_log(LOG_DEBUG, "reply to %s: %s", sd_bus_message_get_member(call->message), strerrordesc_np(-r));
+    call_free(call);
+}

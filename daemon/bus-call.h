@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef DAEMON_BUS_CALL_H
+#define DAEMON_BUS_CALL_H
+
+/*
+ * A method call that is answered later. It ends in exactly one of call_reply(), call_reply_message() and
+ * call_refuse(), which free it; refusals are audited here and nowhere else.
+ */
+
+#include "bus-caller.h"
+#include "bus.h"
+
+/* Calls that wait for something, of all callers together; one more is answered with Busy. */
+#define CALLS_MAX 4096
+
+struct call;
+typedef void (*call_function_t)(struct call *call);
+
+struct call {
+    struct bus *bus;
+    TAILQ_ENTRY(call) entry;
+    sd_bus_message *message;
+    struct caller_query *query; /* NULL once it was answered, or where nobody asked */
+    struct caller caller;       /* uid is -1 while not known */
+    call_function_t next;       /* when the caller is known */
+    bool operators_only;
+    struct admission *admission;
+    char *vm, *device; /* what it is about, for the audit; NULL for not known */
+    sd_bus_error failure; /* a refusal that waits for the caller to be known */
+};
+
+/* A call that any caller may make. */
+int call_new(struct call **ret_call, struct bus *bus, sd_bus_message *message, sd_bus_error *ret_error);
+/* The same, and ask who the caller is; then @next. When that fails, a pending admission is cancelled, and refused. */
+int call_new_known(struct call **ret_call, struct bus *bus, sd_bus_message *message, call_function_t next,
+                   sd_bus_error *ret_error);
+/* For operators: everyone else is refused. To be returned from a method handler. */
+int call_new_operator(struct bus *bus, sd_bus_message *message, call_function_t next, sd_bus_error *ret_error);
+
+void call_reply(struct call *call, const char *types, ...);
+void call_reply_message(struct call *call, sd_bus_message *reply);
+/* @error is taken; where it is not set, @r makes it. Sent when the caller is known, so that the audit can name it. */
+void call_refuse(struct call *call, int r, sd_bus_error *error);
+
+/* Without a reply: the daemon ends. */
+struct call *call_free(struct call *call);
+
+#endif

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "bus-call.h"
+#include "bus-error.h"
+#include "journal.h"
+
+#define RETRY_USEC UINT64_C(1000000)
+
+static int connect_bus(struct bus *bus);
+
+static const char *error_text(int error) {
+    return strerrordesc_np(-error);
+}
+
+static void disconnect(struct bus *bus) {
+    bus->connection = sd_bus_close_unref(bus->connection);
+}
+
+static int on_retry(sd_event_source *source, uint64_t now, void *userdata) {
+    struct bus *bus = userdata;
+
+    disconnect(bus);
+    if (connect_bus(bus) >= 0)
+        return 0;
+    disconnect(bus);
+    sd_event_source_set_time_relative(source, RETRY_USEC);
+    sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+    return 0;
+}
+
+/* VMs and devices live by their leases: they don't notice. */
+static void retry(struct bus *bus) {
+    if (bus->retry) {
+        sd_event_source_set_time_relative(bus->retry, RETRY_USEC);
+        sd_event_source_set_enabled(bus->retry, SD_EVENT_ONESHOT);
+    } else {
+        sd_event_add_time_relative(bus->event, &bus->retry, CLOCK_MONOTONIC, RETRY_USEC, 0, on_retry, bus);
+    }
+}
+
+static int on_disconnected(sd_bus_message *message, void *userdata, sd_bus_error *ret_error) {
+    struct bus *bus = userdata;
+
+    if (bus->ready) {
+        journal_log(LOG_ERR, "the bus hung up before the name %s was ours", BUS_NAME);
+        return sd_event_exit(bus->event, EXIT_FAILURE);
+    }
+    journal_log(LOG_WARNING, "the bus is gone: VMs and devices stay, trying to come back");
+    retry(bus);
+    return 0;
+}
+
+static int on_name(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
+    struct bus *bus = userdata;
+    const sd_bus_error *error = sd_bus_message_get_error(reply);
+
+    if (error && bus->ready) {
+        journal_log(LOG_ERR, "the bus does not give us the name %s: %s", BUS_NAME, error->message);
+        return sd_event_exit(bus->event, EXIT_FAILURE);
+    }
+    if (error) {
+        journal_log(LOG_WARNING, "the bus does not give us the name %s back: %s", BUS_NAME, error->message);
+        retry(bus);
+        return 0;
+    }
+    if (bus->ready) {
+        bus->ready(bus->userdata);
+        bus->ready = NULL;
+    } else {
+        journal_log(LOG_NOTICE, "back on the bus");
+    }
+    return 0;
+}
+
+static int add_objects(struct bus *bus) {
+    int (*const add[])(struct bus *bus) = {
+        bus_add_manager, bus_add_vms, bus_add_devices, bus_add_regions, bus_add_log_control,
+    };
+    int r = 0;
+
+    for (size_t i = 0; i < sizeof(add) / sizeof(*add) && r >= 0; i++)
+        r = add[i](bus);
+    return r;
+}
+
+/* On failure the connection is to be closed. */
+static int connect_bus(struct bus *bus) {
+    int r;
+
+    r = sd_bus_open_system_with_description(&bus->connection, "ioregiond");
+    if (r >= 0)
+        r = add_objects(bus);
+    if (r >= 0)
+        r = sd_bus_match_signal(bus->connection, NULL, "org.freedesktop.DBus.Local", "/org/freedesktop/DBus/Local",
+                                "org.freedesktop.DBus.Local", "Disconnected", on_disconnected, bus);
+    if (r >= 0)
+        r = sd_bus_request_name_async(bus->connection, NULL, BUS_NAME, 0, on_name, bus);
+    return r < 0 ? r : sd_bus_attach_event(bus->connection, bus->event, SD_EVENT_PRIORITY_NORMAL);
+}
+
+int bus_new(struct bus **ret_bus, sd_event *event, const char *policy_directory) {
+    struct bus *bus;
+    int r;
+
+    r = bus_error_register();
+    if (r < 0)
+        return r;
+    bus = calloc(1, sizeof(*bus));
+    if (!bus)
+        return -ENOMEM;
+    bus->event = sd_event_ref(event);
+    bus->policy_directory = policy_directory;
+    TAILQ_INIT(&bus->calls);
+    *ret_bus = bus;
+    return 0;
+}
+
+struct bus *bus_free(struct bus *bus) {
+    struct call *call;
+
+    if (!bus)
+        return NULL;
+    while ((call = TAILQ_FIRST(&bus->calls)))
+        call_free(call);
+    sd_event_source_disable_unref(bus->retry);
+    sd_event_source_disable_unref(bus->counts);
+    disconnect(bus);
+    sd_event_unref(bus->event);
+    free(bus);
+    return NULL;
+}
+
+int bus_start(struct bus *bus, struct broker *broker, void (*ready)(void *userdata), void *userdata) {
+    int r;
+
+    bus->broker = broker;
+    bus->ready = ready;
+    bus->userdata = userdata;
+    r = connect_bus(bus);
+    if (r < 0)
+        journal_log(LOG_ERR, "can't connect to the bus: %s", error_text(r));
+    return r;
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef DAEMON_BUS_H
+#define DAEMON_BUS_H
+
+/*
+ * The daemon's face on D-Bus: parse, call the broker, reply. Nothing here waits: whatever needs an answer from the
+ * bus, a client or a VMM is a struct call (bus-call.h) that replies later.
+ *
+ * VMs, devices and regions are fallback objects, looked up by path in the broker when somebody asks; sd-bus holds no
+ * memory for any of them. Should the bus go away, VMs and devices live on by their leases, and the daemon tries once
+ * a second to come back under its name.
+ */
+
+#include <sys/queue.h>
+#include <systemd/sd-bus.h>
+
+#include "broker.h"
+
+#define BUS_NAME          "org.ioregion1"
+#define BUS_PATH          "/org/ioregion1"
+#define BUS_PATH_VM       BUS_PATH "/vm"
+#define BUS_PATH_LOG      "/org/freedesktop/LogControl1"
+#define INTERFACE_MANAGER "org.ioregion1.Manager"
+#define INTERFACE_VM      "org.ioregion1.VM"
+#define INTERFACE_DEVICE  "org.ioregion1.Device"
+#define INTERFACE_REGION  "org.ioregion1.Region"
+
+struct bus {
+    sd_event *event;
+    struct broker *broker;
+    const char *policy_directory;
+    sd_bus *connection; /* NULL or dead while the bus is away */
+    sd_event_source *retry, *counts;
+    TAILQ_HEAD(, call) calls;
+    size_t n_calls;
+    void (*ready)(void *userdata); /* the name is ours, for the first time */
+    void *userdata;
+};
+
+/* @policy_directory must outlive the bus; it is what Reload() reads. */
+int bus_new(struct bus **ret_bus, sd_event *event, const char *policy_directory);
+/* To be called after broker_free(). */
+struct bus *bus_free(struct bus *bus);
+DEFINE_CLEANUP(bus_free, struct bus *);
+
+/* Connect and ask for the name. Failures before ready() end the event loop, later ones are tried again. */
+int bus_start(struct bus *bus, struct broker *broker, void (*ready)(void *userdata), void *userdata);
+
+/* For broker_new(), with the bus as userdata. */
+extern const struct broker_watcher bus_watcher;
+
+/* Each adds its objects to a new connection. */
+int bus_add_manager(struct bus *bus);
+int bus_add_vms(struct bus *bus);
+int bus_add_devices(struct bus *bus);
+int bus_add_regions(struct bus *bus);
+int bus_add_log_control(struct bus *bus);
+
+/* The bodies of Manager's methods that print; see bus-list.c. */
+int bus_list_vms(sd_bus_message *message, void *userdata, sd_bus_error *ret_error);
+int bus_list_devices(sd_bus_message *message, void *userdata, sd_bus_error *ret_error);
+int bus_list_regions(sd_bus_message *message, void *userdata, sd_bus_error *ret_error);
+
+#endif

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef DAEMON_RELOAD_H
+#define DAEMON_RELOAD_H
+
+#include "broker.h"
+
+/*
+ * Load the policy, and log what is odd about it, or wrong: then a negative errno, and *ret_error is the mistake,
+ * "FILE:LINE:COLUMN: ...", for the caller to free (NULL when out of memory).
+ */
+int load_policy(const char *directory, struct policy **ret_policy, char **ret_error);
+
+/*
+ * Load the policy again, for SIGHUP and for Reload(), and tell the service manager. Grants that the new policy would
+ * not give are kept. A policy with a mistake changes nothing.
+ */
+int reload(struct broker *broker, const char *directory, char **ret_error);
+
+#endif

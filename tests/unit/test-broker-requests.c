@@ -1,0 +1,554 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Requests, from the lease to the reply: who is believed, what is refused, and that nothing stays of what failed. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#include "broker-rig.h"
+#include "daemon/vm.h"
+
+static void register_vm(struct rig *rig, struct client *vmm, const char *name) {
+    struct ioregion_lease_grant grant;
+
+    client_register(rig, vmm, name);
+    client_prove(rig, vmm);
+    assert_true(vmm->outcome.replied);
+    assert_int_equal(vmm->outcome.error, 0);
+    assert_int_equal(client_receive(vmm, &grant, sizeof(grant), NULL), IOREGION_LEASE_GRANT);
+}
+
+static void expect_refusal(struct client *client, enum refusal_kind kind, const char *text) {
+    assert_true(client->outcome.replied);
+    assert_int_equal(client->outcome.kind, kind);
+    assert_int_equal(client->outcome.error, refusal_errno(kind));
+    if (!strstr(client->outcome.text, text))
+        fail_msg("'%s' is not in '%s'", text, client->outcome.text);
+    client_close(client);
+}
+
+/* Attach to the VM "vm", its VMM answering; the client is left as it is. */
+static void attach(struct rig *rig, struct client *vmm, struct client *device, struct attach_request *request) {
+    client_attach(rig, device, request);
+    client_prove(rig, device);
+    if (vmm)
+        vmm_answer(rig, vmm, 0);
+}
+
+static void take_grant(struct client *device) {
+    struct ioregion_lease_grant grant;
+
+    assert_int_equal(client_receive(device, &grant, sizeof(grant), device->channels), IOREGION_LEASE_GRANT);
+    device->n_channels = grant.channels;
+}
+
+static void attach_and_detach(void **state) {
+    struct rig *rig = rig_new(NULL);
+    struct client vmm, device;
+    struct ioregion_lease_release release = {{IOREGION_LEASE_RELEASE, sizeof(release)}};
+
+    register_vm(rig, &vmm, "vm");
+    attach(rig, &vmm, &device, attach_request_new("vm", "uart0", 0x1000, 16));
+    take_grant(&device);
+    assert_int_equal(device.outcome.error, 0);
+    assert_int_equal(device.grant.regions, 1);
+    assert_true(device.grant.timeout_usec > 0);
+    assert_int_equal(rig->devices_added, 1);
+    assert_non_null(vm_find_device(broker_find_vm(rig->broker, "vm"), "uart0"));
+    assert_int_equal(rig->broker->n_regions, 1);
+
+    client_send(&device, &release);
+    rig_pump(rig);
+    assert_int_equal(rig->devices_removed, 1);
+    assert_int_equal(vmm_answer(rig, &vmm, 0), 1); /* REGION_REMOVE */
+    assert_int_equal(rig->broker->n_regions, 0);
+    client_close(&device);
+
+    client_send(&vmm, &release);
+    rig_pump(rig);
+    assert_int_equal(rig->vms_removed, 1);
+    assert_int_equal(rig->broker->n_vms, 0);
+    client_close(&vmm);
+    rig_free(rig);
+}
+
+
+/* Register with a descriptor that is no lease, and see it closed. */
+static void refuse_lease(struct rig *rig, int fd) {
+    struct client client = {.lease = -1};
+
+    assert_true(fd >= 0);
+    client_register_on(rig, &client, "vm", fd);
+    expect_refusal(&client, REFUSAL_IDENTITY_UNPROVEN, "lease");
+    assert_int_equal(fcntl(fd, F_GETFD), -1);
+}
+
+static int half_of_a_pair(int type) {
+    int pair[2];
+
+    assert_int_equal(socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair), 0);
+    close(pair[1]);
+    return pair[0];
+}
+
+static int named_socket(void) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX}; /* autobind: the kernel gives it a name */
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), client;
+
+    assert_int_equal(bind(fd, (struct sockaddr *) &address, sizeof(sa_family_t)), 0);
+    assert_int_equal(listen(fd, 1), 0);
+    client = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    socklen_t size = sizeof(address);
+    assert_int_equal(getsockname(fd, (struct sockaddr *) &address, &size), 0);
+    assert_int_equal(connect(client, (struct sockaddr *) &address, size), 0);
+    close(fd);
+    return client;
+}
+
+/* 17, 18, 19, 22: everything that is not one end of an unnamed pair */
+static void only_a_lease_is_a_lease(void **state) {
+    struct rig *rig = rig_new(NULL);
+    int pipes[2];
+
+    assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
+    refuse_lease(rig, pipes[0]);
+    refuse_lease(rig, pipes[1]);
+    refuse_lease(rig, open("/", O_PATH | O_CLOEXEC));
+    refuse_lease(rig, open("/dev/null", O_RDWR | O_CLOEXEC));
+    refuse_lease(rig, socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    refuse_lease(rig, socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0)); /* connected to nobody */
+    refuse_lease(rig, half_of_a_pair(SOCK_STREAM));
+    refuse_lease(rig, half_of_a_pair(SOCK_DGRAM));
+    refuse_lease(rig, half_of_a_pair(SOCK_SEQPACKET)); /* the challenge can't be sent */
+    refuse_lease(rig, named_socket());
+    rig_free(rig);
+}
+
+/* 22: the same socket twice */
+static void a_lease_serves_once(void **state) {
+    struct rig *rig = rig_new(NULL);
+    struct client first, second = {.lease = -1};
+    int pair[2], again;
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+    again = fcntl(pair[1], F_DUPFD_CLOEXEC, 3);
+    first = (struct client){.lease = pair[0]};
+    client_register_on(rig, &first, "vm", pair[1]);
+    client_register_on(rig, &second, "other", again);
+    expect_refusal(&second, REFUSAL_IDENTITY_UNPROVEN, "in use");
+    client_prove(rig, &first);
+    assert_int_equal(first.outcome.error, 0);
+    client_close(&first);
+    rig_free(rig);
+}
+
+/* The first message is not the right PROOF: whatever is off, the lease ends and the caller hears of it. */
+static void bad_proofs_are_refused(void **state) {
+    for (unsigned i = 0; i < 7; i++) {
+        struct rig *rig = rig_new(NULL);
+        struct ioregion_lease_challenge challenge;
+        struct ioregion_lease_proof proof = {{IOREGION_LEASE_PROOF, sizeof(proof)}, IOREGION_LEASE_VERSION};
+        struct client client;
+        size_t size = sizeof(proof);
+
+        client_register(rig, &client, "vm");
+        assert_int_equal(client_receive(&client, &challenge, sizeof(challenge), NULL), IOREGION_LEASE_CHALLENGE);
+        memcpy(proof.nonce, challenge.nonce, sizeof(proof.nonce));
+        switch (i) {
+        case 0: proof.nonce[31] ^= 1; break;
+        case 1: proof.version = 2; break;
+        case 2: proof.zero = 1; break;
+        case 3: proof.header.type = IOREGION_LEASE_RELEASE; break;
+        case 4: proof.header.size++; break;
+        case 5: size--; break;
+        case 6: size = 0; break;
+        }
+        assert_int_equal(send(client.lease, &proof, size, 0), size);
+        admission_sender(client.admission, getpid(), getuid());
+        rig_pump(rig);
+        expect_refusal(&client, REFUSAL_IDENTITY_UNPROVEN, "PROOF");
+        rig_free(rig);
+    }
+}
+
+/* 23: descriptors that nobody asked for end the lease and are closed */
+static void surplus_descriptors_end_the_lease(void **state) {
+    struct rig *rig = rig_new(NULL);
+    struct client client;
+    union {
+        struct cmsghdr align;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control = {.align = {CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
+    struct ioregion_lease_proof proof = {{IOREGION_LEASE_PROOF, sizeof(proof)}, IOREGION_LEASE_VERSION};
+    struct iovec iov = {&proof, sizeof(proof)};
+    struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+    unsigned before;
+
+    client_register(rig, &client, "vm");
+    memcpy(CMSG_DATA(&control.align), &client.lease, sizeof(int));
+    before = count_fds();
+    assert_int_equal(sendmsg(client.lease, &message, 0), sizeof(proof));
+    rig_pump(rig);
+    assert_int_equal(count_fds(), before - 2); /* the broker's end and its pidfd are closed, and nothing was kept */
+    expect_refusal(&client, REFUSAL_IDENTITY_UNPROVEN, "lease");
+    rig_free(rig);
+}
+
+/* The bus names another process, or another user, than the one that holds the lease. */
+static void the_bus_must_agree(void **state) {
+    struct rig *rig = rig_new(NULL);
+    struct client client;
+
+    client_register(rig, &client, "vm");
+    admission_sender(client.admission, getppid(), getuid());
+    expect_refusal(&client, REFUSAL_IDENTITY_UNPROVEN, "not the caller");
+
+    client_register(rig, &client, "vm");
+    admission_sender(client.admission, getpid(), getuid() + 1);
+    client_prove(rig, &client);
+    expect_refusal(&client, REFUSAL_IDENTITY_UNPROVEN, "user");
+    rig_free(rig);
+}
+
+/* 53: a child proves in its parent's place */
+static void a_child_proves_for_its_parent(void **state) {
+    struct rig *rig = rig_new(NULL);
+    struct client client;
+    pid_t child;
+    int status;
+
+    client_register(rig, &client, "vm");
+    admission_sender(client.admission, getpid(), getuid());
+    child = fork();
+    if (child == 0) {
+        struct ioregion_lease_challenge challenge;
+        struct ioregion_lease_proof proof = {{IOREGION_LEASE_PROOF, sizeof(proof)}, IOREGION_LEASE_VERSION};
+
+        if (recv(client.lease, &challenge, sizeof(challenge), 0) != sizeof(challenge))
+            _exit(1);
+        memcpy(proof.nonce, challenge.nonce, sizeof(proof.nonce));
+        _exit(send(client.lease, &proof, sizeof(proof), 0) != sizeof(proof));
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    rig_pump(rig);
+    expect_refusal(&client, REFUSAL_IDENTITY_UNPROVEN, "answered the challenge");
+    rig_free(rig);
+}
+
+/* 53: the process that made the lease is gone when its unit is read */
+static void a_dead_process_proves_nothing(void **state) {
+    struct rig *rig = rig_new(NULL);
+    int pair[2], gate[2], status;
+    struct client client;
+    pid_t child;
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, gate), 0);
+    child = fork();
+    if (child == 0) { /* makes the pair, sends one end over, answers the challenge on the other, and dies */
+        struct ioregion_lease_challenge challenge;
+        struct ioregion_lease_proof proof = {{IOREGION_LEASE_PROOF, sizeof(proof)}, IOREGION_LEASE_VERSION};
+        union {
+            struct cmsghdr align;
+            char space[CMSG_SPACE(sizeof(int))];
+        } control = {.align = {CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
+        struct iovec iov = {"x", 1};
+        struct msghdr message = {
+            .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+
+        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+            _exit(1);
+        memcpy(CMSG_DATA(&control.align), &pair[1], sizeof(int));
+        if (sendmsg(gate[1], &message, 0) != 1 || recv(pair[0], &challenge, sizeof(challenge), 0) != sizeof(challenge))
+            _exit(2);
+        memcpy(proof.nonce, challenge.nonce, sizeof(proof.nonce));
+        _exit(send(pair[0], &proof, sizeof(proof), 0) != sizeof(proof));
+    }
+    client = (struct client){.lease = gate[0]};
+    {
+        union {
+            struct cmsghdr align;
+            char space[CMSG_SPACE(sizeof(int))];
+        } control;
+        char byte;
+        struct iovec iov = {&byte, 1};
+        struct msghdr message = {
+            .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+        int lease;
+
+        assert_int_equal(recvmsg(gate[0], &message, MSG_CMSG_CLOEXEC), 1);
+        memcpy(&lease, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(int));
+        client_register_on(rig, &client, "vm", lease);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child); /* reaped: its pid is free to be used again */
+    assert_int_equal(status, 0);
+    admission_sender(client.admission, child, getuid());
+    rig_pump(rig);
+    expect_refusal(&client, REFUSAL_IDENTITY_UNPROVEN, "exited");
+    close(gate[1]);
+    rig_free(rig);
+}
+
+static bool has_replied(void *userdata) {
+    return ((struct client *) userdata)->outcome.replied;
+}
+
+static bool four_have_replied(void *userdata) {
+    const struct client *clients = userdata;
+
+    return clients[0].outcome.replied && clients[1].outcome.replied && clients[2].outcome.replied &&
+           clients[3].outcome.replied;
+}
+
+/* No PROOF: after a second the request is refused; meanwhile a fifth one is turned away. */
+static void proofs_are_bounded(void **state) {
+    struct rig *rig = rig_new(NULL);
+    struct client clients[5];
+
+    for (unsigned i = 0; i < 5; i++)
+        client_register(rig, &clients[i], "vm");
+    expect_refusal(&clients[4], REFUSAL_BUSY, "proof");
+    rig_wait(rig, four_have_replied, clients);
+    for (unsigned i = 0; i < 4; i++)
+        expect_refusal(&clients[i], REFUSAL_IDENTITY_UNPROVEN, "within 1 s");
+    register_vm(rig, &clients[0], "vm"); /* the user is not locked out */
+    client_close(&clients[0]);
+    rig_free(rig);
+}
+
+static void refusals_of_register(void **state) {
+    struct rig *rig = rig_new(NULL);
+    struct client vmm, other;
+
+    register_vm(rig, &vmm, "vm");
+    client_register(rig, &other, "vm");
+    client_prove(rig, &other);
+    expect_refusal(&other, REFUSAL_VM_EXISTS, "vm");
+    client_close(&vmm);
+    rig_free(rig);
+
+    rig = rig_new("{ \"version\": 1 }");
+    client_register(rig, &other, "vm");
+    client_prove(rig, &other);
+    expect_refusal(&other, REFUSAL_POLICY_DENIED, "default");
+    rig_free(rig);
+}
+
+/* Attach @request to a VM that has one device, "first", at 0x1000-0x100f: refused, and nothing has changed. */
+static void expect_attach_refused(struct attach_request *request, enum refusal_kind kind, const char *text) {
+    struct rig *rig = rig_new(NULL);
+    struct client vmm, first, second;
+
+    register_vm(rig, &vmm, "vm");
+    attach(rig, &vmm, &first, attach_request_new("vm", "first", 0x1000, 16));
+    take_grant(&first);
+    attach(rig, NULL, &second, request);
+    expect_refusal(&second, kind, text);
+    assert_int_equal(vmm_answer(rig, &vmm, 0), 0); /* the VMM heard nothing of it */
+    assert_int_equal(broker_find_vm(rig->broker, "vm")->n_charged, 1);
+    client_close(&first);
+    client_close(&vmm);
+    rig_free(rig);
+}
+
+static void refusals_of_attach(void **state) {
+    struct attach_request *request;
+
+    expect_attach_refused(attach_request_new("other", "d", 0x2000, 16), REFUSAL_NO_SUCH_VM, "other");
+    expect_attach_refused(attach_request_new("vm", "d", 0x100f, 1), REFUSAL_REGION_OVERLAP, "first");
+    expect_attach_refused(attach_request_new("vm", "d", 0x0, 1), REFUSAL_POLICY_DENIED, "devices");
+    expect_attach_refused(attach_request_new("vm", "d", 0x2000, 0), REFUSAL_INVALID_REGION, "region 0");
+    expect_attach_refused(attach_request_new("vm", "d", UINT64_MAX, 2), REFUSAL_INVALID_REGION, "region 0");
+    expect_attach_refused(attach_request_new("vm", "first", 0x2000, 16), REFUSAL_DEVICE_EXISTS, "detach");
+
+    request = attach_request_new("vm", "d", 0x2000, 16);
+    request->regions[0].channel = 1;
+    expect_attach_refused(request, REFUSAL_INVALID_REGION, "channel 1");
+    request = attach_request_new("vm", "d", 0x2000, 16);
+    request->channels = 2;
+    expect_attach_refused(request, REFUSAL_INVALID_REGION, "no region");
+    request = attach_request_new("vm", "d", 0x2000, 16);
+    request->channels = 65;
+    expect_attach_refused(request, REFUSAL_INVALID_REGION, "64");
+    request = attach_request_new("vm", "d", 0x2000, 16);
+    request->n_regions = 0;
+    expect_attach_refused(request, REFUSAL_INVALID_REGION, "at least one");
+    request = attach_request_new("vm", "d", 0x2000, 16);
+    request->regions[0].flags = IOREGION_REGION_POSTED;
+    expect_attach_refused(request, REFUSAL_INVALID_REGION, "posted");
+    request = attach_request_new("vm", "d", 0x2000, 16);
+    request->regions = reallocarray(request->regions, 2, sizeof(struct ioregion_region));
+    request->regions[1] = (struct ioregion_region){.space = IOREGION_PIO, .base = 0x10, .size = 1};
+    request->n_regions = 2;
+    expect_attach_refused(request, REFUSAL_INVALID_REGION, "user_data");
+    request = attach_request_new("vm", "d", 0x2000, 16);
+    request->require = IOREGION_FEATURE_OUT_OF_ORDER; /* 62: never a downgrade */
+    expect_attach_refused(request, REFUSAL_FEATURE_UNAVAILABLE, "out-of-order");
+    request = attach_request_new("vm", "d", 0x2000, 16);
+    request->timeout_usec = UINT64_MAX;
+    expect_attach_refused(request, REFUSAL_POLICY_DENIED, "timeout");
+}
+
+/* All or nothing: the second of two regions overlaps, and the first one is free again. */
+static void a_half_attach_is_undone(void **state) {
+    struct attach_request *request = attach_request_new("vm", "d", 0x2000, 16);
+    struct rig *rig = rig_new(NULL);
+    struct client vmm, first, second;
+
+    register_vm(rig, &vmm, "vm");
+    attach(rig, &vmm, &first, attach_request_new("vm", "first", 0x1000, 16));
+    request->regions = reallocarray(request->regions, 2, sizeof(struct ioregion_region));
+    request->regions[1] = (struct ioregion_region){.base = 0x1000, .size = 1, .user_data = 1};
+    request->n_regions = 2;
+    attach(rig, NULL, &second, request);
+    expect_refusal(&second, REFUSAL_REGION_OVERLAP, "region 1");
+    attach(rig, &vmm, &second, attach_request_new("vm", "d", 0x2000, 16));
+    assert_int_equal(second.outcome.error, 0);
+    client_close(&second);
+    client_close(&first);
+    client_close(&vmm);
+    rig_free(rig);
+}
+
+/* 55: the device hung up before its GRANT; everything is undone, the VMM is told to forget the region */
+static void an_undeliverable_grant_undoes_all(void **state) {
+    struct rig *rig = rig_new(NULL);
+    struct client vmm, device;
+
+    register_vm(rig, &vmm, "vm");
+    attach(rig, NULL, &device, attach_request_new("vm", "d", 0x2000, 16));
+    assert_false(device.outcome.replied);
+    shutdown(device.lease, SHUT_RDWR);
+    assert_int_equal(vmm_answer(rig, &vmm, 0), 2); /* REGION_ADD, REGION_REMOVE */
+    assert_true(device.outcome.replied);
+    assert_true(device.outcome.error < 0);
+    assert_int_equal(rig->devices_added, 0);
+    assert_int_equal(broker_find_vm(rig->broker, "vm")->n_charged, 0);
+    client_close(&device);
+    client_close(&vmm);
+    rig_free(rig);
+}
+
+/* 54: the caller, and the VM, end while the dispatcher is asked */
+static void ends_in_mid_transaction(void **state) {
+    struct rig *rig = rig_new(NULL);
+    struct client vmm, device;
+
+    register_vm(rig, &vmm, "vm");
+    attach(rig, NULL, &device, attach_request_new("vm", "d", 0x2000, 16));
+    client_close(&device);
+    rig_pump(rig);
+    assert_true(device.outcome.replied);
+    assert_int_equal(vmm_answer(rig, &vmm, 0), 2);
+
+    attach(rig, NULL, &device, attach_request_new("vm", "d", 0x2000, 16));
+    client_close(&vmm);
+    rig_pump(rig);
+    expect_refusal(&device, REFUSAL_VM_GONE, "vm");
+    assert_int_equal(rig->broker->n_vms, 0);
+
+    register_vm(rig, &vmm, "vm");
+    attach(rig, NULL, &device, attach_request_new("vm", "d", 0x2000, 16));
+    admission_cancel(device.admission);
+    assert_int_equal(vmm_answer(rig, &vmm, 0), 2);
+    assert_false(device.outcome.replied);
+    client_close(&device);
+    attach(rig, NULL, &device, attach_request_new("vm", "d", 0x2000, 16));
+    rig_free(rig); /* the broker goes down */
+    expect_refusal(&device, REFUSAL_BUSY, "going down");
+    client_close(&vmm);
+}
+
+/* A VMM that says no, and one that says nothing for two seconds. */
+static void a_vmm_refuses_or_is_silent(void **state) {
+    struct rig *rig = rig_new(NULL);
+    struct client vmm, device;
+
+    register_vm(rig, &vmm, "vm");
+    attach(rig, NULL, &device, attach_request_new("vm", "d", 0x2000, 16));
+    assert_int_equal(vmm_answer(rig, &vmm, ENOSPC), 2);
+    expect_refusal(&device, REFUSAL_NO_DISPATCHER, strerror(ENOSPC));
+
+    attach(rig, NULL, &device, attach_request_new("vm", "d", 0x2000, 16));
+    rig_wait(rig, has_replied, &device);
+    expect_refusal(&device, REFUSAL_BUSY, "vm");
+    assert_int_equal(vmm_answer(rig, &vmm, 0), 2); /* late, but in order */
+    attach(rig, &vmm, &device, attach_request_new("vm", "d", 0x2000, 16));
+    assert_int_equal(device.outcome.error, 0);
+    client_close(&device);
+    client_close(&vmm);
+    rig_free(rig);
+}
+
+/* What a VMM may not say ends its VM. */
+static void a_vmm_breaks_the_protocol(void **state) {
+    const struct ioregion_lease_ack surplus = {.header = {IOREGION_LEASE_ACK, sizeof(surplus)}, .serial = 77};
+    const struct ioregion_lease_event unknown = {
+        .header = {IOREGION_LEASE_EVENT, sizeof(unknown)}, .region = 77, .what = IOREGION_EVENT_EOF};
+    const struct ioregion_lease_event nonsense = {.header = {IOREGION_LEASE_EVENT, sizeof(nonsense)}, .what = 9};
+    const struct ioregion_lease_stats_reply stats = {.header = {IOREGION_LEASE_STATS_REPLY, sizeof(stats)}};
+    const struct ioregion_lease_grant grant = {.header = {IOREGION_LEASE_GRANT, sizeof(grant)}};
+    const void *const messages[] = {&surplus, &unknown, &nonsense, &stats, &grant};
+
+    for (unsigned i = 0; i < sizeof(messages) / sizeof(messages[0]); i++) {
+        struct rig *rig = rig_new(NULL);
+        struct client vmm;
+
+        register_vm(rig, &vmm, "vm");
+        client_send(&vmm, messages[i]);
+        rig_pump(rig);
+        assert_int_equal(rig->vms_removed, 1);
+        client_close(&vmm);
+        rig_free(rig);
+    }
+}
+
+static void quotas_hold(void **state) {
+    struct rig *rig = rig_new(NULL);
+    struct client vmm, devices[8], surplus;
+    char name[16];
+
+    register_vm(rig, &vmm, "vm");
+    for (unsigned i = 0; i < 8; i++) {
+        snprintf(name, sizeof(name), "d%u", i);
+        attach(rig, NULL, &devices[i], attach_request_new("vm", name, 0x1000 + 16 * i, 16));
+    }
+    attach(rig, NULL, &surplus, attach_request_new("vm", "d8", 0x9000, 16)); /* none is granted yet, all are charged */
+    expect_refusal(&surplus, REFUSAL_QUOTA_EXCEEDED, "devices-per-unit");
+    vmm_answer(rig, &vmm, 0);
+    client_close(&devices[0]);
+    vmm_answer(rig, &vmm, 0);
+    for (unsigned i = 1; i < 8; i++)
+        client_close(&devices[i]);
+    client_close(&vmm);
+    rig_free(rig);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(attach_and_detach),
+        cmocka_unit_test(only_a_lease_is_a_lease),
+        cmocka_unit_test(a_lease_serves_once),
+        cmocka_unit_test(bad_proofs_are_refused),
+        cmocka_unit_test(surplus_descriptors_end_the_lease),
+        cmocka_unit_test(the_bus_must_agree),
+        cmocka_unit_test(a_child_proves_for_its_parent),
+        cmocka_unit_test(a_dead_process_proves_nothing),
+        cmocka_unit_test(proofs_are_bounded),
+        cmocka_unit_test(refusals_of_register),
+        cmocka_unit_test(refusals_of_attach),
+        cmocka_unit_test(a_half_attach_is_undone),
+        cmocka_unit_test(an_undeliverable_grant_undoes_all),
+        cmocka_unit_test(ends_in_mid_transaction),
+        cmocka_unit_test(a_vmm_refuses_or_is_silent),
+        cmocka_unit_test(a_vmm_breaks_the_protocol),
+        cmocka_unit_test(quotas_hold),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The ledger: limits are never passed, refunds give back, the rate limit refills, idle accounts are closed. */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <cmocka.h>
+#include <errno.h>
+
+#include "daemon/ledger.h"
+
+#define SECOND UINT64_C(1000000)
+
+static void owners_have_accounts_of_their_own(void **state) {
+    struct ledger ledger = {0};
+    struct account *unit = ledger_account(&ledger, "a.service", 1000, 0);
+
+    assert_ptr_equal(ledger_account(&ledger, "a.service", 2000, 0), unit); /* the unit counts, not its user */
+    assert_ptr_not_equal(ledger_account(&ledger, "b.service", 1000, 0), unit);
+    assert_ptr_not_equal(ledger_account(&ledger, NULL, 1000, 0), unit);
+    assert_ptr_not_equal(ledger_account(&ledger, NULL, 1000, 0), ledger_account(&ledger, NULL, 1001, 0));
+    assert_int_equal(ledger.n_accounts, 4);
+    ledger_done(&ledger);
+}
+
+static void limits_hold(void **state) {
+    struct ledger ledger = {0};
+    struct account *account = ledger_account(&ledger, NULL, 1, 0);
+
+    assert_int_equal(account_charge(account, CHARGE_VM, 0), -EDQUOT);
+    assert_int_equal(account_charge(account, CHARGE_VM, 1), 0);
+    assert_int_equal(account_charge(account, CHARGE_VM, 1), -EDQUOT);
+    assert_int_equal(account_charge(account, CHARGE_DEVICE, 1), 0);
+    account_refund(account, CHARGE_VM);
+    assert_int_equal(account_charge(account, CHARGE_VM, 1), 0);
+    assert_int_equal(account_charge(account, CHARGE_DEVICE, 1), -EDQUOT);
+    ledger_done(&ledger);
+}
+
+static void rate_refills(void **state) {
+    struct ledger ledger = {0};
+    struct account *account = ledger_account(&ledger, NULL, 1, 5 * SECOND);
+    uint64_t now = 5 * SECOND;
+
+    for (unsigned i = 0; i < 10; i++)
+        assert_int_equal(account_attach(account, 10, now), 0);
+    assert_int_equal(account_attach(account, 10, now), -EDQUOT);
+    assert_int_equal(account_attach(account, 10, now + SECOND / 10 - 1), -EDQUOT);
+    assert_int_equal(account_attach(account, 10, now + SECOND / 10), 0);
+    assert_int_equal(account_attach(account, 10, now + SECOND / 10), -EDQUOT);
+    now += 1000 * SECOND;
+    for (unsigned i = 0; i < 10; i++)
+        assert_int_equal(account_attach(account, 10, now), 0);
+    assert_int_equal(account_attach(account, 10, now), -EDQUOT); /* a burst is one second's worth */
+    assert_int_equal(account_attach(account, UINT64_MAX, now), -EDQUOT); /* as no time passed */
+    assert_int_equal(account_attach(account, UINT64_MAX, now + 1), 0);
+    ledger_done(&ledger);
+}
+
+static void idle_accounts_are_closed(void **state) {
+    struct ledger ledger = {0};
+    struct account *held = ledger_account(&ledger, "held.service", 0, 0);
+    char unit[32];
+
+    assert_int_equal(account_charge(held, CHARGE_DEVICE, 1), 0);
+    for (unsigned i = 0; i < 10000; i++) {
+        snprintf(unit, sizeof(unit), "%u.service", i);
+        assert_non_null(ledger_account(&ledger, unit, 0, i * SECOND));
+    }
+    assert_true(ledger.n_accounts < 200);
+    assert_ptr_equal(ledger_account(&ledger, "held.service", 0, 20000 * SECOND), held);
+    assert_int_equal(account_charge(held, CHARGE_DEVICE, 1), -EDQUOT);
+    ledger_done(&ledger);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(owners_have_accounts_of_their_own),
+        cmocka_unit_test(limits_hold),
+        cmocka_unit_test(rate_refills),
+        cmocka_unit_test(idle_accounts_are_closed),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
