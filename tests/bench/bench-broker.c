@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <poll.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,9 +34,9 @@ static const char bus_config[] =
 
 static const char policy[] =
     "{ \"version\": 1,"
-    "  \"vmms\": [ { \"name\": \"all\", \"match\": { \"user\": \"%u\" }, \"vms\": [ \"*\" ],"
+    "  \"vmms\": [ { \"name\": \"all\", \"match\": { \"user\": \"%s\" }, \"vms\": [ \"*\" ],"
     "               \"dispatch\": [ \"vmm\" ] } ],"
-    "  \"devices\": [ { \"name\": \"all\", \"match\": { \"user\": \"%u\" }, \"vms\": [ \"*\" ],"
+    "  \"devices\": [ { \"name\": \"all\", \"match\": { \"user\": \"%s\" }, \"vms\": [ \"*\" ],"
     "                  \"regions\": [ { \"space\": \"mmio\", \"within\": [ \"0x0\", \"0xffffffff\" ] } ],"
     "                  \"limits\": { \"regions\": 64, \"channels\": 1 } } ],"
     "  \"limits\": { \"vms\": 100000, \"vms-per-user\": 100000, \"regions-per-vm\": 100000,"
@@ -65,15 +67,19 @@ static void write_file(const char *name, const char *text) {
 
 /* A child that does not outlive us, and that a pipe tells us of: it is written to, or closed, when the child is ready. */
 static pid_t spawn(const char *const *arguments, int ready) {
+    int log = open("/dev/null", O_WRONLY | O_CLOEXEC);
     pid_t parent = getpid(), child = fork();
 
-    if (child != 0)
+    if (child != 0) {
+        close(log);
         return child;
+    }
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
         _exit(1);
     if (ready >= 0)
         dup2(ready, STDOUT_FILENO);
+    dup2(log, STDERR_FILENO); /* every attach makes a line */
     setenv("DBUS_SYSTEM_BUS_ADDRESS", address, 1);
     execvp(arguments[0], (char *const *) arguments);
     _exit(127);
@@ -130,15 +136,17 @@ static void await_name(const char *name) {
 }
 
 void bench_start(void) {
-    char text[sizeof(policy) + 32];
+    char text[sizeof(policy) + 64];
     const char *const arguments[] = {BUILD_ROOT "/daemon/ioregiond", "--policy", directory, "--log-level", "err", NULL};
+    const struct passwd *account = getpwuid(getuid());
+    const char *user = account ? account->pw_name : "root";
     struct rlimit limit;
 
     getrlimit(RLIMIT_NOFILE, &limit);
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
     start_bus();
-    snprintf(text, sizeof(text), policy, getuid(), getuid());
+    snprintf(text, sizeof(text), policy, user, user);
     write_file("policy.json", text);
     broker = spawn(arguments, -1);
     await_name("org.ioregion1");
@@ -204,9 +212,10 @@ static void follow_regions(const char *prefix, unsigned n, int ready) {
 }
 
 static int method_echo(sd_bus_message *message, void *userdata, sd_bus_error *ret_error) {
+    const uint64_t mask = SD_BUS_CREDS_PID | SD_BUS_CREDS_EUID | SD_BUS_CREDS_UNIT | SD_BUS_CREDS_AUGMENT;
     sd_bus_creds *creds = NULL;
     const char *unit = "";
-    int r = sd_bus_query_sender_creds(message, SD_BUS_CREDS_PID | SD_BUS_CREDS_EUID | SD_BUS_CREDS_UNIT, &creds);
+    int r = sd_bus_query_sender_creds(message, mask, &creds);
 
     if (r < 0)
         return r;
