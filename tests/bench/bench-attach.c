@@ -84,15 +84,18 @@ static void bench_growth(unsigned rounds) {
     static double times[ATTACHES + WINDOW];
     static int fds[ATTACHES + WINDOW][2];
     sd_bus *bus = bench_bus();
+    char prefix[32], vm[40], name[32];
     uint64_t reply;
-    char name[32];
 
     for (unsigned round = 0; round < rounds; round++) {
-        pid_t vmm = bench_vmms("growth", 1);
+        pid_t vmm;
 
+        snprintf(prefix, sizeof(prefix), "round%u-", round);
+        snprintf(vm, sizeof(vm), "%s0", prefix);
+        vmm = bench_vmms(prefix, 1);
         for (unsigned i = 0; i < ATTACHES + WINDOW; i++) {
             snprintf(name, sizeof(name), "device%u", i);
-            times[i] = (double) bench_attach(bus, "growth0", name, 0x1000 + 0x1000 * (uint64_t) i, REGIONS, fds[i],
+            times[i] = (double) bench_attach(bus, vm, name, 0x1000 + 0x1000 * (uint64_t) i, REGIONS, fds[i],
                                              &reply);
         }
         for (unsigned i = 0; i < ATTACHES + WINDOW; i++) {
