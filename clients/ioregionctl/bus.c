@@ -129,7 +129,7 @@ char *ctl_object_name(const char *path, const char **ret_kind) {
 
     if (strcmp(path, BROKER_PATH) == 0) {
         *ret_kind = "broker";
-        return strdup("-");
+        return strdup("");
     }
     if (sd_bus_path_decode_many(path, BROKER_PATH "/vm/%/device/%/region/%", &vm, &device, &region) > 0) {
         *ret_kind = "region";

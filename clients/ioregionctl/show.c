@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -6,21 +7,28 @@
 #include "table.h"
 #include "value.h"
 
-/* Names to the right, values to the left, as systemctl and loginctl do. */
-static void print_properties(json_object *properties, bool as_statistics) {
+static void add_line(struct table *table, const char *name, json_object *value) {
+    _cleanup_(freep) char *text = value_text(value, value_kind_of_property(name)), *label = NULL;
+
+    if (!text || asprintf(&label, "%s:", name) < 0)
+        return;
+    *label = (char) toupper(*label); /* counters are not written as properties are */
+    table_add(table, label);
+    table_add(table, text);
+}
+
+/* Names to the right, values to the left, as systemctl and loginctl do. @statistics may be NULL. */
+static void print_properties(json_object *properties, json_object *statistics) {
     static const char *const titles[] = {">", ""};
     struct table table = TABLE(titles);
 
     json_object_object_foreach(properties, name, value) {
-        _cleanup_(freep) char *text = value_text(value, value_kind_of_property(name)), *label = NULL;
-
         /* what a table below tells in full */
-        if (strcmp(name, "Devices") == 0 || strcmp(name, "Regions") == 0)
-            continue;
-        if (asprintf(&label, "%s%s:", as_statistics ? "Statistics " : "", name) >= 0 && text) {
-            table_add(&table, label);
-            table_add(&table, text);
-        }
+        if (strcmp(name, "Devices") != 0 && strcmp(name, "Regions") != 0)
+            add_line(&table, name, value);
+    }
+    if (statistics) {
+        json_object_object_foreach(statistics, counter, count) add_line(&table, counter, count);
     }
     table_print(&table, stdout, false);
     table_done(&table);
@@ -38,8 +46,7 @@ static enum status show_region(struct ctl *ctl, const char *name, const char *pa
         value_print(object, true);
         return STATUS_OK;
     }
-    print_properties(properties, false);
-    print_properties(statistics, true);
+    print_properties(properties, statistics);
     return STATUS_OK;
 }
 
@@ -90,7 +97,7 @@ static enum status show_owner(struct ctl *ctl, const char *vm, const char *devic
         value_print(object, true);
         return STATUS_OK;
     }
-    print_properties(properties, false);
+    print_properties(properties, NULL);
     printf("\n");
     list_print(ctl, kind, rows);
     if (device) {
@@ -127,7 +134,7 @@ static enum status run(struct ctl *ctl, char **arguments, unsigned n_arguments) 
         object = value_properties_json(properties);
         value_print(object, true);
     } else
-        print_properties(properties, false);
+        print_properties(properties, NULL);
     return STATUS_OK;
 }
 
