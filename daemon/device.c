@@ -261,3 +261,9 @@ void device_end(struct device *device, enum ioregion_revoke_reason reason, const
     device->lease = reason ? lease_revoke(device->lease, reason) : lease_free(device->lease);
     device_undo(device, done, userdata);
 }
+
+int region_statistics(const struct region *region, dispatcher_done_t done, void *userdata) {
+    struct dispatcher *dispatcher = region->device->vm->dispatcher;
+
+    return dispatcher->type->stats(dispatcher, region->id, done, userdata);
+}

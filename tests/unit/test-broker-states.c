@@ -285,6 +285,33 @@ static void a_flood_of_events_ends_the_vm(void **state) {
     tear_down(&s);
 }
 
+static void on_statistics(void *userdata, int error, const struct ioregion_lease_stats_reply *stats) {
+    *(int64_t *) userdata = error < 0 ? error : (int64_t) stats->reads;
+}
+
+/* Statistics come from the dispatcher; a VM that ends while it is asked says so. */
+static void statistics_are_asked_for(void **state) {
+    struct ioregion_lease_stats_reply reply = {{IOREGION_LEASE_STATS_REPLY, sizeof(reply)}};
+    struct ioregion_lease_stats question;
+    int64_t result = 0;
+    struct scene s;
+
+    set_up(&s, HOLD);
+    assert_int_equal(region_statistics(&find(&s)->regions[0], on_statistics, &result), 0);
+    assert_int_equal(client_receive(&s.vmm, &question, sizeof(question), NULL), IOREGION_LEASE_STATS);
+    reply.serial = question.serial;
+    reply.region = question.region;
+    reply.reads = 42;
+    client_send(&s.vmm, &reply);
+    rig_pump(s.rig);
+    assert_int_equal(result, 42);
+
+    assert_int_equal(region_statistics(&find(&s)->regions[0], on_statistics, &result), 0);
+    make_happen(&s, VM_ENDS);
+    assert_true(result < 0);
+    tear_down(&s);
+}
+
 /* 56: a reload keeps grants that it would not give, or revokes them */
 static void a_reload_keeps_or_revokes(void **state) {
     static const char nothing[] = "{ \"version\": 1 }";
@@ -318,6 +345,7 @@ int main(void) {
         cmocka_unit_test(a_failed_resume_leaves_the_device),
         cmocka_unit_test(one_attach_at_a_time),
         cmocka_unit_test(a_flood_of_events_ends_the_vm),
+        cmocka_unit_test(statistics_are_asked_for),
         cmocka_unit_test(a_reload_keeps_or_revokes),
     };
 
