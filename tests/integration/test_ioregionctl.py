@@ -150,9 +150,17 @@ class Operating(Tool):
         self.run_tool('show', 'a//b', status=2)
         self.run_tool('--nonsense', status=2)
         self.run_tool(status=2)
+        self.run_tool('list', '-H', 'a', '-M', 'b', status=2)
         self.run_tool('list', address='unix:path=/nonexistent/bus', status=3)
         self.stop_daemon()
         self.assertIn('ServiceUnknown', self.run_tool('list', status=3)[1])
+
+    def test_host_that_can_not_be_reached(self):
+        with open(f'{self.directory}/ssh', 'w') as ssh:
+            ssh.write('#!/bin/sh\necho "$@" >&2\nexit 255\n')
+        os.chmod(f'{self.directory}/ssh', 0o755)
+        _, error = self.run_tool('-H', 'nowhere.example', 'list', status=3, PATH=f'{self.directory}:/bin')
+        self.assertIn('nowhere.example', error)
 
     def test_help_of_every_command(self):
         overview, _ = self.run_tool('--help')
