@@ -88,6 +88,12 @@ class Looking(Tool):
                      '     1      3  18446744073709551615       0         0         1'):
             self.assertIn(line, out)
 
+    def test_properties_are_shown_though_the_vmm_is_mute(self):
+        self.vmm.mute = True
+        out, error = self.run_tool('show', 'vm/dev/0', status=1)
+        self.assertIn('Base:  0xd0000000', out)
+        self.assertIn('(org.', error)
+
     def test_what_is_not_there(self):
         for name in ('nobody', 'vm/nothing', 'vm/dev/2'):
             with self.subTest(name=name):
