@@ -87,7 +87,7 @@ int bus_find_vm(sd_bus *connection, const char *path, const char *interface, voi
 int bus_find_device(sd_bus *connection, const char *path, const char *interface, void *userdata, void **ret_device,
                     sd_bus_error *ret_error) {
     _cleanup_(names_done) struct names names = {};
-    struct device *device;
+    struct device *device = NULL;
     int r;
 
     r = levels(path) == 6 ? sd_bus_path_decode_many(path, TEMPLATE_DEVICE, &names.vm, &names.device) : 0;
@@ -101,7 +101,7 @@ int bus_find_device(sd_bus *connection, const char *path, const char *interface,
 int bus_find_region(sd_bus *connection, const char *path, const char *interface, void *userdata, void **ret_region,
                     sd_bus_error *ret_error) {
     _cleanup_(names_done) struct names names = {};
-    struct device *device;
+    struct device *device = NULL;
     unsigned long index;
     char *end;
     int r;
@@ -180,7 +180,7 @@ static int add_vm(struct vm *vm, void *userdata) {
 
 static int enumerate_below(const struct bus *bus, const char *prefix, struct nodes *nodes) {
     _cleanup_(names_done) struct names names = {};
-    struct device *device;
+    struct device *device = NULL;
     struct vm *vm;
     int r;
 

@@ -154,11 +154,11 @@ class Vmm:
                 try:
                     response = await asyncio.wait_for(channel.answer(command), region.timeout_usec / 1e6)
                     return response.data
-                except OSError:
-                    self._lose(region, channel, Event.EOF)
-                except asyncio.TimeoutError:
+                except asyncio.TimeoutError:  # before OSError, which it is one of
                     self.counts[region.region]['timeouts'] += 1
                     self._lose(region, channel, Event.DEADLINE)
+                except OSError:
+                    self._lose(region, channel, Event.EOF)
                 except protocol.Violation:
                     self._lose(region, channel, Event.VIOLATION)
                     return None

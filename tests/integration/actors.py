@@ -15,12 +15,17 @@ import signal
 import socket
 import struct
 import traceback
+import weakref
 
 import protocol
 from privatebus import LIMIT, BusError, Connection
 
 HIERARCHIES = [path for path in ('/sys/fs/cgroup/systemd', '/sys/fs/cgroup/unified') if os.path.isdir(path)] \
     or ['/sys/fs/cgroup']
+
+
+# The test's own sockets: an actor closes them, or it would keep others from seeing them hang up
+puppets = weakref.WeakSet()
 
 
 def units_can_be_played():
@@ -79,6 +84,8 @@ def _play(function):
     status = 1
     try:
         signal.alarm(LIMIT)
+        for sock in list(puppets):
+            sock.close()
         function()
         status = 0
     except BaseException:
@@ -139,7 +146,10 @@ class Request:
             serial = connection.send('/org/ioregion1', 'org.ioregion1.Manager', member, signature, *body, theirs)
             theirs.close()
             socket.send_fds(results, [b'lease'], [mine.fileno()])
-            prove(mine)
+            try:
+                prove(mine)
+            except BrokenPipeError:
+                pass  # it was refused meanwhile
             try:
                 answer = {'reply': connection.reply(serial)}
             except BusError as error:

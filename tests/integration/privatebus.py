@@ -2,6 +2,7 @@
 """Message buses of a test's own, made like the system bus, and a plain blocking client of them."""
 
 import collections
+import contextlib
 import os
 import select
 import socket
@@ -43,7 +44,7 @@ class DBusDaemon:
     """The reference implementation."""
 
     def __init__(self, directory):
-        path = f'{directory}/bus'
+        self.path = path = f'{directory}/bus'
         with open(f'{directory}/bus.conf', 'w') as config:
             config.write(CONFIG.format(socket=path))
         self.process = subprocess.Popen(['dbus-daemon', '--nofork', '--nopidfile', '--print-address',
@@ -57,6 +58,8 @@ class DBusDaemon:
         self.process.terminate()
         self.process.wait(LIMIT)
         self.process.stdout.close()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)
 
 
 # What dbus-broker is told to allow, in its controller's terms: connecting, owning, sending, receiving; for all.
@@ -70,7 +73,7 @@ class DBusBroker:
     """dbus-broker without its launcher, which wants systemd: this is the controller."""
 
     def __init__(self, directory):
-        path = f'{directory}/bus'
+        self.path = path = f'{directory}/bus'
         self.address = f'unix:path={path}'
         ours, theirs = socket.socketpair()
         with theirs, socket.socket(socket.AF_UNIX) as listener:
@@ -100,6 +103,8 @@ class DBusBroker:
         self.controller.close()
         self.process.terminate()
         self.process.wait(LIMIT)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)
 
 
 BUSES = {'dbus-daemon': DBusDaemon, 'dbus-broker': DBusBroker}
@@ -155,6 +160,16 @@ class Connection:
 
     def call(self, *arguments, wait=lambda connection: None, **keywords):
         return self.reply(self.send(*arguments, **keywords), wait)
+
+    def wait_for_name(self, name):
+        """Wait until a name has an owner."""
+        def bus(member, argument):
+            return self.call('/org/freedesktop/DBus', 'org.freedesktop.DBus', member, 's', argument,
+                             destination='org.freedesktop.DBus')
+
+        bus('AddMatch', f"type='signal',member='NameOwnerChanged',arg0='{name}'")
+        while not bus('NameHasOwner', name)[0]:
+            self.receive()
 
     def watch(self):
         """Receive the broker's signals."""

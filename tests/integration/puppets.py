@@ -4,18 +4,26 @@
 import errno
 import socket
 
+import actors
 import protocol
 from privatebus import LIMIT
 from protocol import Type
+
+
+def adopt(sock):
+    """A socket that blocks for a while at most, and that actors do not keep open."""
+    sock.settimeout(LIMIT)
+    actors.puppets.add(sock)
+    return sock
 
 
 class Vmm:
     """The VMM's end of a lease. It says yes to the broker; refuse() makes it say something else, mute nothing."""
 
     def __init__(self, lease, path, grant):
-        self.lease, self.path, self.grant = lease, path, grant
+        self.lease, self.path, self.grant = adopt(lease), path, grant
         self.regions, self.channels, self.refusals = {}, {}, {}
-        self.seen, self.mute, self.ended = [], False, False
+        self.seen, self.unheard, self.mute, self.ended = [], [], False, False
         self.counts = dict.fromkeys(('reads', 'writes', 'posted', 'failures', 'timeouts'), 0)
 
     def fileno(self):
@@ -31,7 +39,19 @@ class Vmm:
             self.ended = True
             return
         self.seen.append(message)
-        if self.mute or message.type == Type.REVOKE:
+        if self.mute:
+            self.unheard.append(message)
+        else:
+            self._answer(message)
+
+    def wake(self):
+        """No longer mute: answer all that came meanwhile."""
+        self.mute, unheard, self.unheard = False, self.unheard, []
+        for message in unheard:
+            self._answer(message)
+
+    def _answer(self, message):
+        if message.type == Type.REVOKE:
             return
         if message.type == Type.STATS:
             protocol.send(self.lease, Type.STATS_REPLY, message.serial, message.region, *self.counts.values())
@@ -40,9 +60,7 @@ class Vmm:
 
     def _obey(self, message):
         """Do it; the errno."""
-        fresh = [socket.socket(fileno=fd) for fd in message.fds]
-        for channel in fresh:
-            channel.settimeout(LIMIT)
+        fresh = [adopt(socket.socket(fileno=fd)) for fd in message.fds]
         if message.type == Type.REGION_ADD:
             self.regions[message.region] = message
             if fresh:
@@ -85,10 +103,8 @@ class Device:
     """The device's end of a lease, and its channels."""
 
     def __init__(self, lease, path, features, grant):
-        self.lease, self.path, self.features, self.grant = lease, path, features, grant
-        self.channels = [socket.socket(fileno=fd) for fd in grant.fds]
-        for sock in (lease, *self.channels):
-            sock.settimeout(LIMIT)
+        self.lease, self.path, self.features, self.grant = adopt(lease), path, features, grant
+        self.channels = [adopt(socket.socket(fileno=fd)) for fd in grant.fds]
 
     def answer(self, data=0, channel=0):
         """Receive one command, answer it; the command."""

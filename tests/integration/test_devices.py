@@ -226,12 +226,28 @@ class Devices(rig.Case):
         self.wait_until(lambda: self.state(device.path) != 'attached')
         self.assertEqual(self.state(other.path), 'attached')
 
-    def test_events_of_no_region(self):
-        """An event may cross the region's removal on its way: it is no violation."""
+    def test_event_that_crosses_a_removal(self):
+        removed = self.attach(name='removed', regions=[region('pio', 0x200, 1)])
+        gone = self.vmm.channel(0x200)[1].region
+        removed.release()
+        self.wait_until(lambda: not self.vmm.regions)
         device = self.attach()
-        self.vmm.lease.send(protocol.pack(Type.EVENT, 2**40, Event.EOF, 0))
+        protocol.send(self.vmm.lease, Type.EVENT, gone, Event.EOF, 0)
         self.manager('ListVMs')
         self.assertEqual((self.vm_names(), self.state(device.path)), (['vm'], 'attached'))
+
+    def test_event_of_a_region_that_never_was(self):
+        self.attach()
+        protocol.send(self.vmm.lease, Type.EVENT, 2**40, Event.EOF, 0)
+        self.wait_until(lambda: not self.vm_names())
+
+    def test_50_flood_of_events(self):
+        self.attach(on_disconnect='hold')
+        event = protocol.pack(Type.EVENT, self.vmm.channel(BASE)[1].region, Event.EOF, 0)
+        with self.assertRaises(OSError):
+            for _ in range(100000):
+                self.vmm.lease.send(event)
+        self.wait_until(lambda: not self.vm_names())
 
     def test_vmm_that_refuses(self):
         self.vmm.refuse(Type.REGION_ADD, 28)
@@ -254,9 +270,7 @@ class Devices(rig.Case):
         with self.refused('Busy'):
             self.attach()
         self.assertIsNone(self.state(path_of('vm', 'dev')))
-        self.vmm.mute = False
-        add, = [message for message in self.vmm.seen if message.type == Type.REGION_ADD]
-        protocol.send(self.vmm.lease, Type.ACK, add.serial, self.vmm._obey(add), 0)
+        self.vmm.wake()
         self.attach()
         self.assertEqual(len(self.vmm.regions), 1)
 

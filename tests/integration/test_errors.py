@@ -157,14 +157,18 @@ class Nonsense(rig.Case):
                 self.register('other', **options)
 
     def test_values_out_of_range(self):
-        for options in (dict(require=['telepathy']), dict(want=['telepathy']), dict(on_disconnect='panic'),
-                        dict(channels=65)):
+        for options in (dict(require=['telepathy']), dict(on_disconnect='panic'), dict(channels=0), dict(channels=65)):
             with self.subTest(**options), self.assertRaises(BusError) as caught:
                 self.attach(**options)
             self.assertTrue(caught.exception.text)
-        for options in (dict(ceiling=['telepathy']), dict(dispatch='magic')):
-            with self.subTest(**options), self.refused(INVALID, list(options.values())[0][0]):
-                self.register('other', **options)
+        with self.refused(INVALID, 'magic'):
+            self.register('other', dispatch='magic')
+
+    def test_wanting_what_nobody_knows_is_no_error(self):
+        device = self.attach(want=['telepathy', 'replay'])
+        self.assertEqual(device.features, ['replay'])
+        device.release()
+        self.wait_for_state(device, None)
 
     def test_options_of_others(self):
         """What later versions bring is unknown to this one, and what is the operators' is not for all."""
@@ -212,10 +216,10 @@ class Nonsense(rig.Case):
     def test_10000_refused_requests_leave_nothing(self):
         connection = Connection(self.bus.address)
         self.addCleanup(connection.close)
-        good = (region('mmio', 0xd0000000, 16),)
+        good = [region('mmio', 0xd0000000, 16)]
         nonsense = [('RegisterVM', 'sa{sv}h', 'a\nb', {}), ('RegisterVM', 'sa{sv}h', 'x', {'colour': ('s', 'red')}),
                     ('AttachDevice', 'ssa(sttta{sv})a{sv}h', 'vm', 'dev', good, {'require': ('as', ['telepathy'])}),
-                    ('AttachDevice', 'ssa(sttta{sv})a{sv}h', 'vm', 'dev', (region('pio', 0xffff, 2),), {}),
+                    ('AttachDevice', 'ssa(sttta{sv})a{sv}h', 'vm', 'dev', [region('pio', 0xffff, 2)], {}),
                     ('AttachDevice', 'ssa(sttta{sv})a{sv}h', 'vm', 'a/b', good, {})]
         null = os.open('/dev/null', os.O_RDWR)
         self.addCleanup(os.close, null)
