@@ -107,32 +107,6 @@ static void end(struct ioregion_device *device, int result, unsigned reason) {
         device->ops.ended(device->userdata, reason);
 }
 
-/* A channel came to its end: what does the broker say? */
-static void await_last_word(struct ioregion_device *device) {
-    struct itimerspec limit = {.it_value.tv_sec = LAST_WORD_SECONDS};
-
-    if (device->lease < 0) {
-        end(device, -ECONNRESET, 0);
-        return;
-    }
-    for (size_t i = 0; i < device->n_channels; i++)
-        epoll_ctl(device->epoll, EPOLL_CTL_DEL, device->channels[i], NULL);
-    timerfd_settime(device->timer, 0, &limit, NULL);
-    device->state = DEVICE_ENDING;
-    /* Set after stop() set it, the limit would undo its wake-up. */
-    if (atomic_load(&device->stopped))
-        end(device, -EINTR, 0);
-}
-
-static void channel_failed(struct ioregion_device *device, int error) {
-    if (atomic_load(&device->stopped))
-        end(device, -EINTR, 0);
-    else if (error == -EPROTO)
-        end(device, -EPROTO, 0);
-    else
-        await_last_word(device);
-}
-
 static void hear_lease(struct ioregion_device *device) {
     unsigned reason = 0;
     int r = lease_client_receive_revoke(device->lease, &reason);
@@ -146,6 +120,35 @@ static void hear_lease(struct ioregion_device *device) {
         if (device->state == DEVICE_ENDING)
             end(device, -ECONNRESET, 0);
     }
+}
+
+/* A channel came to its end: what does the broker say? */
+static void await_last_word(struct ioregion_device *device) {
+    struct itimerspec limit = {.it_value.tv_sec = LAST_WORD_SECONDS};
+
+    if (device->lease < 0) {
+        end(device, -ECONNRESET, 0);
+        return;
+    }
+    for (size_t i = 0; i < device->n_channels; i++)
+        epoll_ctl(device->epoll, EPOLL_CTL_DEL, device->channels[i], NULL);
+    device->state = DEVICE_ENDING;
+    hear_lease(device);
+    if (device->state == DEVICE_ENDED)
+        return;
+    timerfd_settime(device->timer, 0, &limit, NULL);
+    /* Set after stop() set it, the limit would undo its wake-up. */
+    if (atomic_load(&device->stopped))
+        end(device, -EINTR, 0);
+}
+
+static void channel_failed(struct ioregion_device *device, int error) {
+    if (atomic_load(&device->stopped))
+        end(device, -EINTR, 0);
+    else if (error == -EPROTO)
+        end(device, -EPROTO, 0);
+    else
+        await_last_word(device);
 }
 
 /* Deal with all that is there, after waiting for it up to @timeout (poll's). Returns how much there was. */

@@ -11,10 +11,10 @@
 
 #include "bench-broker.h"
 
-#define CALLS    50
+#define CALLS 50
 #define ATTACHES 1000
-#define REGIONS  10
-#define WINDOW   11
+#define REGIONS 10
+#define WINDOW 11
 
 /* A median of an odd number of calls, in nanoseconds. */
 static double echo(sd_bus *bus) {
@@ -40,7 +40,7 @@ static double attach(sd_bus *bus, double *ret_reply) {
     for (unsigned i = 0; i < CALLS; i++) {
         grants[i] = (double) bench_attach(bus, "vm0", "device", 0x1000, 1, fds, &reply);
         replies[i] = (double) reply;
-        bench_release(fds);
+        bench_release(bus, fds);
     }
     *ret_reply = bench_median(replies, CALLS);
     return bench_median(grants, CALLS);
@@ -95,8 +95,8 @@ static void bench_growth(unsigned rounds) {
         vmm = bench_vmms(prefix, 1);
         for (unsigned i = 0; i < ATTACHES + WINDOW; i++) {
             snprintf(name, sizeof(name), "device%u", i);
-            times[i] = (double) bench_attach(bus, vm, name, 0x1000 + 0x1000 * (uint64_t) i, REGIONS, fds[i],
-                                             &reply);
+            times[i] = (double) bench_attach(bus, vm, name, 0x1000 + 0x1000 * (uint64_t) i, REGIONS, fds[i], &reply);
+            bench_settle(bus);
         }
         for (unsigned i = 0; i < ATTACHES + WINDOW; i++) {
             close(fds[i][0]);

@@ -65,7 +65,8 @@ static void write_file(const char *name, const char *text) {
         bench_fail(path, errno);
 }
 
-/* A child that does not outlive us, and that a pipe tells us of: it is written to, or closed, when the child is ready. */
+/* A child that does not outlive us, and that a pipe tells us of: it is written to, or closed, when the child is ready.
+ */
 static pid_t spawn(const char *const *arguments, int ready) {
     int log = open("/dev/null", O_WRONLY | O_CLOEXEC);
     pid_t parent = getpid(), child = fork();
@@ -123,8 +124,8 @@ static void await_name(const char *name) {
     for (unsigned i = 0; i < 10000 && !owned; i++) {
         sd_bus_message *reply = NULL;
 
-        sd_bus_call_method(bus, "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus",
-                           "NameHasOwner", NULL, &reply, "s", name);
+        sd_bus_call_method(bus, "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "NameHasOwner",
+                           NULL, &reply, "s", name);
         sd_bus_message_read(reply, "b", &owned);
         sd_bus_message_unref(reply);
         if (!owned)
@@ -298,8 +299,8 @@ static sd_bus_message *make_call(sd_bus *bus, const char *vm, const char *device
     return call;
 }
 
-uint64_t bench_attach(sd_bus *bus, const char *vm, const char *device, uint64_t base, unsigned n_regions, int ret_fds[2],
-                      uint64_t *ret_reply) {
+uint64_t bench_attach(sd_bus *bus, const char *vm, const char *device, uint64_t base, unsigned n_regions,
+                      int ret_fds[2], uint64_t *ret_reply) {
     uint64_t begin = bench_now(), granted = 0, replied = 0;
     struct lease_message message;
     sd_bus_message *call;
@@ -338,13 +339,25 @@ uint64_t bench_attach(sd_bus *bus, const char *vm, const char *device, uint64_t 
     return granted - begin;
 }
 
-void bench_release(int fds[2]) {
+/* Signals and news of what was just done are on their way: what is asked after them is answered after them. */
+void bench_settle(sd_bus *bus) {
+    for (unsigned i = 0; i < 3; i++) {
+        int r = sd_bus_call_method(bus, "org.ioregion1", "/org/ioregion1", "org.freedesktop.DBus.Peer", "Ping", NULL,
+                                   NULL, NULL);
+
+        if (r < 0)
+            bench_fail("ping", r);
+    }
+}
+
+void bench_release(sd_bus *bus, int fds[2]) {
     const struct ioregion_lease_release release = {{IOREGION_LEASE_RELEASE, sizeof(release)}};
 
     if (send(fds[0], &release, sizeof(release), MSG_NOSIGNAL) < 0)
         bench_fail("release", errno);
     close(fds[0]);
     close(fds[1]);
+    bench_settle(bus);
 }
 
 static int compare(const void *left, const void *right) {

@@ -34,8 +34,11 @@ pid_t bench_echo_service(void);
 uint64_t bench_attach(sd_bus *bus, const char *vm, const char *device, uint64_t base, unsigned n_regions, int ret_fds[2],
                       uint64_t *ret_reply);
 
-/* Give it all back: the device is gone, its name and its addresses are free. */
-void bench_release(int fds[2]);
+/* Wait until broker and bus have nothing left to do of what was asked so far. */
+void bench_settle(sd_bus *bus);
+
+/* Give it all back, and settle. */
+void bench_release(sd_bus *bus, int fds[2]);
 
 uint64_t bench_now(void); /* nanoseconds */
 double bench_median(double *values, size_t n);

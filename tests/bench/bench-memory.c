@@ -6,7 +6,7 @@
 
 #include "bench-broker.h"
 
-#define VMS     1000
+#define VMS 1000
 #define REGIONS 10
 
 int main(int argc, char **argv) {
