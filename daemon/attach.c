@@ -29,9 +29,7 @@ struct attachment {
     void *userdata;
 };
 
-static struct attachment *attachment_free(struct attachment *a) {
-    if (!a)
-        return NULL;
+static void attachment_free(struct attachment *a) {
     for (size_t i = 0; i < a->n_channels; i++) {
         fd_close(a->dispatcher_fds[i]);
         fd_close(a->device_fds[i]);
@@ -41,9 +39,7 @@ static struct attachment *attachment_free(struct attachment *a) {
     lease_free(a->lease);
     identity_free(a->identity);
     free(a);
-    return NULL;
 }
-DEFINE_CLEANUP(attachment_free, struct attachment *);
 
 static int make_channels(struct attachment *a, size_t n_channels) {
     a->dispatcher_fds = calloc(n_channels, sizeof(int));
