@@ -21,7 +21,7 @@ struct policy;
 
 /* Dispatchers, as bits. */
 #define POLICY_DISPATCH_KERNEL 1u
-#define POLICY_DISPATCH_VMM    2u
+#define POLICY_DISPATCH_VMM 2u
 
 /* on-disconnect, as bits: 1u << enum ioregion_on_disconnect. */
 #define POLICY_ON_DISCONNECT(which) (1u << (which))
@@ -40,19 +40,19 @@ struct policy_limits {
     uint64_t regions_per_vm;
     uint64_t devices_per_unit;
     uint64_t vms_per_user;
-    uint64_t attach_rate;           /* attaches a second and unit (or user, where there is no unit) */
+    uint64_t attach_rate; /* attaches a second and unit (or user, where there is no unit) */
 };
 
 /* The answer. The strings belong to the policy, reason is text of its own. */
 struct policy_verdict {
     bool allowed;
-    const char *rule;         /* the name of the rule that decided, "default" when none was selected, or "reserved" */
-    char reason[256];         /* which value was refused, and what the rule would allow; or why it is allowed */
-    uint64_t features;        /* IOREGION_FEATURE_* that the rule allows */
-    uint64_t timeout_usec;    /* the largest deadline; also what "0" asks for */
+    const char *rule;      /* the name of the rule that decided, "default" when none was selected, or "reserved" */
+    char reason[256];      /* which value was refused, and what the rule would allow; or why it is allowed */
+    uint64_t features;     /* IOREGION_FEATURE_* that the rule allows */
+    uint64_t timeout_usec; /* the largest deadline; also what "0" asks for */
     uint64_t grace_usec;
-    unsigned on_disconnect;   /* POLICY_ON_DISCONNECT() bits; devices only */
-    unsigned dispatch;        /* POLICY_DISPATCH_* bits; VMMs only */
+    unsigned on_disconnect; /* POLICY_ON_DISCONNECT() bits; devices only */
+    unsigned dispatch;      /* POLICY_DISPATCH_* bits; VMMs only */
 };
 
 /* May this subject register that VM? */
@@ -68,7 +68,7 @@ struct policy_attach {
     const struct ioregion_region *regions;
     size_t n_regions;
     uint32_t channels;
-    uint64_t timeout_usec;                    /* 0: the rule's */
+    uint64_t timeout_usec; /* 0: the rule's */
     enum ioregion_on_disconnect on_disconnect;
     const uint32_t *interrupts;
     size_t n_interrupts;

@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "explain.h"
+#include "policy-command.h"
 #include "policy/explain.h"
 #include "policy/features.h"
 #include "policy/quantity.h"

@@ -1,45 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "ctl.h"
-#include "explain.h"
+#include "policy-command.h"
 #include "policy/policy.h"
-
-/* What the policy language says of a text begins with its place, as editors want it: nothing stands before that. */
-static void print_message(const char *message) {
-    _cleanup_(freep) char *escaped = text_escape(message);
-
-    fprintf(stderr, "%s\n", escaped ? escaped : "out of memory");
-}
-
-enum status policy_open(char **paths, size_t n_paths, struct policy **ret_policy) {
-    _cleanup_(freep) char *error = NULL;
-    struct stat status;
-    int r;
-
-    for (size_t i = 0; i < n_paths; i++) {
-        if (stat(paths[i], &status) < 0) {
-            complain("%s: %s", paths[i], strerror(errno));
-            return STATUS_FAILED;
-        }
-        if (S_ISDIR(status.st_mode) && n_paths > 1) {
-            complain("%s: give one directory, or any number of files", paths[i]);
-            return STATUS_USAGE;
-        }
-    }
-    if (n_paths == 0)
-        r = policy_load_directory(POLICY_DIRECTORY, NULL, ret_policy, &error);
-    else if (S_ISDIR(status.st_mode))
-        r = policy_load_directory(paths[0], NULL, ret_policy, &error);
-    else
-        r = policy_load_files((const char *const *) paths, n_paths, NULL, ret_policy, &error);
-    if (r >= 0)
-        return STATUS_OK;
-    print_message(error ? error : strerror(-r));
-    return STATUS_FAILED;
-}
 
 static enum status check(char **paths, unsigned n_paths) {
     _cleanup_(policy_freep) struct policy *policy = NULL;
@@ -49,7 +14,7 @@ static enum status check(char **paths, unsigned n_paths) {
     if (status)
         return status;
     for (const char *warning; (warning = policy_warning(policy, n_warnings)); n_warnings++)
-        print_message(warning);
+        policy_print_message(warning);
     if (n_warnings == 0)
         printf("The policy is fine.\n");
     else
