@@ -248,7 +248,8 @@ int parse_fd(sd_bus_message *message, int *ret_fd, sd_bus_error *ret_error) {
     fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
     if (fd < 0) {
         r = -errno;
-        return sd_bus_error_setf(ret_error, SD_BUS_ERROR_LIMITS_EXCEEDED, "no descriptor left: %s", strerrordesc_np(-r));
+        return sd_bus_error_setf(ret_error, SD_BUS_ERROR_LIMITS_EXCEEDED, "no descriptor left: %s",
+                                 strerrordesc_np(-r));
     }
     *ret_fd = fd;
     return 0;

@@ -42,7 +42,7 @@ const struct sandbox_call sandbox_calls[] = {
     /* sockets: the bus, the leases, the journal, the service manager; and none of the network */
     ONLY(socket, 0, AF_UNIX),                    /* bus, journal, sd_notify */
     ONLY(socketpair, 0, AF_UNIX),                /* the channels that a device is granted */
-    ALLOW(connect),                              /* bus, journal, account services; Unix sockets, as none else can be made */
+    ALLOW(connect),                              /* bus, journal, account services; none but Unix sockets exist */
     ALLOW(getsockname),                          /* a lease must be unnamed */
     ALLOW(getpeername),                          /* and connected to one that is */
     ONLY(getsockopt, 1, SOL_SOCKET),             /* type, peer credentials and cookie of a lease */
@@ -122,7 +122,7 @@ const struct sandbox_call sandbox_calls[] = {
     ALLOW(exit_group),
     ONLY(tgkill, 2, 6),                          /* abort(), and no other signal */
 
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(SANITIZED)
     /* Test builds only: what the sanitizers' run-time does, above all to look for leaks at the end. */
     ALLOW(clone),
     ALLOW(wait4),
