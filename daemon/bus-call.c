@@ -89,7 +89,8 @@ static void on_caller(void *userdata, int error, struct caller *caller) {
     } else if (call->operators_only && !caller_operator(caller, call->bus->broker->policy)) {
         bus_error_refuse(&call->failure, REFUSAL_POLICY_DENIED,
                          "%s is for operators: the users and groups that \"operators\" in the policy names, and uid %u "
-                         "is none of them", sd_bus_message_get_member(call->message), caller->uid);
+                         "is none of them",
+                         sd_bus_message_get_member(call->message), caller->uid);
         fail(call);
     } else {
         call->next(call);

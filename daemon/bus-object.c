@@ -7,7 +7,7 @@
 #include "bus-error.h"
 #include "bus-object.h"
 
-#define TEMPLATE_VM     BUS_PATH_VM "/%"
+#define TEMPLATE_VM BUS_PATH_VM "/%"
 #define TEMPLATE_DEVICE TEMPLATE_VM "/device/%"
 #define TEMPLATE_REGION TEMPLATE_DEVICE "/region/%"
 
@@ -199,8 +199,7 @@ static int enumerate_below(const struct bus *bus, const char *prefix, struct nod
     return device ? add_regions(device, nodes) : 0;
 }
 
-int bus_enumerate(sd_bus *connection, const char *prefix, void *userdata, char ***ret_nodes,
-                  sd_bus_error *ret_error) {
+int bus_enumerate(sd_bus *connection, const char *prefix, void *userdata, char ***ret_nodes, sd_bus_error *ret_error) {
     _cleanup_(nodes_done) struct nodes nodes = {};
     struct bus *bus = userdata;
     int r;

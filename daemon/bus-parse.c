@@ -73,8 +73,10 @@ int parse_name(sd_bus_message *message, const char *what, const char **ret_name,
     if (r < 0)
         return r;
     if (!name_is_valid(name))
-        return bus_error_invalid(ret_error, "'%.80s' is no name for a %s: 1 to 64 of A-Z a-z 0-9 . _ -, the first a "
-                                            "letter or digit", name, what);
+        return bus_error_invalid(ret_error,
+                                 "'%.80s' is no name for a %s: 1 to 64 of A-Z a-z 0-9 . _ -, the first a "
+                                 "letter or digit",
+                                 name, what);
     *ret_name = name;
     return 0;
 }

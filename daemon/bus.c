@@ -89,7 +89,7 @@ static int on_name(sd_bus_message *reply, void *userdata, sd_bus_error *ret_erro
 }
 
 static int add_objects(struct bus *bus) {
-    int (*const add[])(struct bus *bus) = {
+    int (*const add[])(struct bus * bus) = {
         bus_add_manager, bus_add_vms, bus_add_devices, bus_add_regions, bus_add_log_control,
     };
     int r = 0;

@@ -25,23 +25,6 @@
 /* So many commands are answered before process() lets its caller look after other things. */
 #define PROCESS_COMMANDS 1024
 
-static const struct ioregion_region *find_region(const struct ioregion_device *device, size_t channel, uint64_t token) {
-    size_t low = 0, high = device->n_regions;
-
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        const struct ioregion_region *region = device->by_token[middle];
-
-        if (region->channel == channel && region->user_data == token)
-            return region;
-        if (region->channel < channel || (region->channel == channel && region->user_data < token))
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return NULL;
-}
-
 /* A receive of nothing: end of file, or an empty packet? */
 static int end_or_empty(int fd) {
     struct pollfd poll_fd = {.fd = fd, .events = POLLIN | POLLRDHUP};
@@ -61,11 +44,11 @@ static int respond(int fd, const struct ioregion_response *response, int flags) 
 }
 
 static int execute(struct ioregion_device *device, size_t channel, const struct ioregion_command *command, int flags) {
-    const struct ioregion_region *region = find_region(device, channel, command->user_data);
+    uint64_t region_size = device_region_size(device, channel, command->user_data);
     unsigned size = ioregion_info_size(command->info);
     struct ioregion_response response = {.data = 0};
 
-    if (!region || !ioregion_command_valid(command, region->size, device->features))
+    if (!ioregion_command_valid(command, region_size, device->features))
         return -EPROTO;
     if (ioregion_info_is_write(command->info))
         device->ops.write(device->userdata, command->user_data, command->offset, size, command->data);

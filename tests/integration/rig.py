@@ -16,7 +16,7 @@ import actors
 import privatebus
 import protocol
 import tap
-from daemon import BUILD, SECCOMP, Daemon
+from daemon import BUILD, INSTRUMENTED, SECCOMP, Daemon
 from privatebus import LIMIT, BusError
 from protocol import Type
 from puppets import Device, Vmm

@@ -88,7 +88,8 @@ class Devices(rig.Case):
 
     def test_state_changes_are_signalled(self):
         device = self.lost('lease', 'hold', 'held')
-        for path, interface in ((device.path, 'org.ioregion1.Device'), (path_of('vm', 'dev', 0), 'org.ioregion1.Region')):
+        for path, interface in ((device.path, 'org.ioregion1.Device'),
+                                (path_of('vm', 'dev', 0), 'org.ioregion1.Region')):
             self.wait_until(lambda: any('State' in (*signal.body[1], *signal.body[2])
                                         for signal in self.connection.signals
                                         if signal.path == path and signal.body[0] == interface))

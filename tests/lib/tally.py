@@ -24,7 +24,8 @@ def cases(test):
             yield name, verdict, reason
     if not found:
         verdict = 'passed' if test['result'] in GOOD else 'skipped' if test['result'] == SKIPPED else 'failed'
-        yield test['name'], verdict, (output.strip().splitlines() or [''])[-1] if verdict == 'skipped' else test['result']
+        why = (output.strip().splitlines() or [''])[-1] if verdict == 'skipped' else test['result']
+        yield test['name'], verdict, why
 
 
 def main():
