@@ -12,21 +12,21 @@
 
 static int connect_bus(struct bus *bus);
 
-static const char *error_text(int error) {
-    return strerrordesc_np(-error);
-}
-
 static void disconnect(struct bus *bus) {
     bus->connection = sd_bus_close_unref(bus->connection);
 }
 
+/* The dead connection stays until there is a new one, so that signals have somewhere to go. */
 static int on_retry(sd_event_source *source, uint64_t now, void *userdata) {
     struct bus *bus = userdata;
+    sd_bus *dead = STEAL(bus->connection);
 
-    disconnect(bus);
-    if (connect_bus(bus) >= 0)
+    if (connect_bus(bus) >= 0) {
+        sd_bus_close_unref(dead);
         return 0;
+    }
     disconnect(bus);
+    bus->connection = dead;
     sd_event_source_set_time_relative(source, RETRY_USEC);
     sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
     return 0;
@@ -154,6 +154,6 @@ int bus_start(struct bus *bus, struct broker *broker, void (*ready)(void *userda
     bus->userdata = userdata;
     r = connect_bus(bus);
     if (r < 0)
-        journal_log(LOG_ERR, "can't connect to the bus: %s", error_text(r));
+        journal_log(LOG_ERR, "can't connect to the bus: %s", strerrordesc_np(-r));
     return r;
 }

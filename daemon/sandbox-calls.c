@@ -140,7 +140,7 @@ const struct sandbox_call sandbox_calls[] = {
     ALLOW(exit_group),
     ONLY(tgkill, 2, 6), /* abort(), and no other signal */
 
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(SANITIZED)
     /* Test builds only: what the sanitizers' run-time does, above all to look for leaks at the end. */
     ALLOW(clone),
     ALLOW(wait4),

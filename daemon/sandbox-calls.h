@@ -5,6 +5,15 @@
 #include <seccomp.h>
 #include <stddef.h>
 
+/* gcc says it by a macro, clang by a feature */
+#if defined(__SANITIZE_ADDRESS__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+
 /* A system call that is allowed; where there are arguments, only with these. Several lines are several ways. */
 struct sandbox_call {
     int number;

@@ -76,7 +76,7 @@ int sandbox_become(const char *user) {
 }
 
 int sandbox_drop_capabilities(void) {
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(SANITIZED)
     const int dumpable = 1; /* the leak check reads /proc/self */
 #else
     const int dumpable = 0;

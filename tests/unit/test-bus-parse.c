@@ -169,7 +169,8 @@ static void test_attach(void **state) {
 static void test_attach_refused(void **state) {
     const char *types = "ssa(sttta{sv})a{sv}h";
 
-    refuse_attach(call(types, "v", "d", 1, "mmio", UINT64_C(0), UINT64_C(1), UINT64_C(0), 1, "post", "b", 1, 0, ends[1]),
+    refuse_attach(call(types, "v", "d", 1, "mmio", UINT64_C(0), UINT64_C(1), UINT64_C(0), 1, "post", "b", 1, 0,
+                       ends[1]),
                   INVALID, "there are: posted, channel");
     refuse_attach(call(types, "v", "d", 1, "", UINT64_C(0), UINT64_C(1), UINT64_C(0), 0, 0, ends[1]),
                   "org.ioregion1.Error.InvalidRegion", "address space");
@@ -234,7 +235,8 @@ static void test_errors_have_their_errno(void **state) {
 static void test_61_escape(void **state) {
     char text[64], tiny[6];
 
-    assert_string_equal(escape(text, sizeof(text), "a\\x2db \xc3\xa9 \xf0\x9f\x98\x80"), "a\\x2db \xc3\xa9 \xf0\x9f\x98\x80");
+    assert_string_equal(escape(text, sizeof(text), "a\\x2db \xc3\xa9 \xf0\x9f\x98\x80"),
+                        "a\\x2db \xc3\xa9 \xf0\x9f\x98\x80");
     assert_string_equal(escape(text, sizeof(text), "a\nb\t\x1b\x7f"), "a\\x0ab\\x09\\x1b\\x7f");
     assert_string_equal(escape(text, sizeof(text), "\xff\xc3"), "\\xff\\xc3");
     assert_string_equal(escape(text, sizeof(text), "\xc0\xaf\xed\xa0\x80"), "\\xc0\\xaf\\xed\\xa0\\x80");

@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "daemon/sandbox-calls.h"
 #include "daemon/sandbox.h"
 
 /* Raw system calls from a child, so that nothing of the C library stands between; an instrumented build may do more. */
@@ -64,7 +65,7 @@ static long put_on_a_flag(void) {
 
 static void test_forbidden_calls_kill(void **state) {
     long (*const actions[])(void) = {connect_to_the_world, map_code, run_program, become_root, put_on_a_flag,
-#if !defined(__SANITIZE_ADDRESS__)
+#if !defined(SANITIZED)
                                      talk_to_kvm,
 #endif
     };
