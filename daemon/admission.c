@@ -3,6 +3,7 @@
 
 #include "admission.h"
 #include "attach.h"
+#include "audit.h"
 #include "vm.h"
 
 /*
@@ -19,27 +20,6 @@ struct admission {
     admission_reply_t reply;
     void *userdata;
 };
-
-struct register_request *register_request_free(struct register_request *request) {
-    if (!request)
-        return NULL;
-    fd_close(request->vm_fd);
-    free(request->reserve);
-    free(request->name);
-    free(request);
-    return NULL;
-}
-
-struct attach_request *attach_request_free(struct attach_request *request) {
-    if (!request)
-        return NULL;
-    free(request->interrupts);
-    free(request->regions);
-    free(request->device);
-    free(request->vm);
-    free(request);
-    return NULL;
-}
 
 static void admission_free(struct admission *admission) {
     TAILQ_REMOVE(&admission->broker->admissions, admission, link);

@@ -2,11 +2,35 @@
 #ifndef DAEMON_ADMISSION_H
 #define DAEMON_ADMISSION_H
 
-/* Inside the broker: the end of all requests under way, when the broker itself ends. */
+/*
+ * A request under way, from the call to the reply: the lease is taken over and challenged, the bus says who called, the
+ * identity is proven, and the request is carried out.
+ */
 
-#include "broker.h"
+#include "refusal.h"
+#include "registry.h"
+#include "request.h"
 
-/* Undo, and reply Busy. */
+struct admission;
+
+/* On success the error is 0 and *object the new VM or device; a refusal may be NULL, or of no kind: a plain errno. */
+typedef void (*admission_reply_t)(void *userdata, int error, const struct refusal *refusal, void *object);
+
+/*
+ * @lease and the request are taken, on failure too; reply() is called exactly once, perhaps from within, and not after
+ * admission_cancel(). *ret_admission is NULL where reply() was called already.
+ */
+void broker_register(struct broker *broker, struct register_request *request, int lease, admission_reply_t reply,
+                     void *userdata, struct admission **ret_admission);
+void broker_attach(struct broker *broker, struct attach_request *request, int lease, admission_reply_t reply,
+                   void *userdata, struct admission **ret_admission);
+
+/* What the bus says of the caller: as soon as it is known. May call reply(). */
+void admission_sender(struct admission *admission, pid_t pid, uid_t uid);
+/* The caller is not interested any more: everything is undone. */
+void admission_cancel(struct admission *admission);
+
+/* The broker goes down: undo, and reply Busy. */
 void admission_shut_down(struct admission *admission);
 
 #endif

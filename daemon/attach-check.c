@@ -3,9 +3,9 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "allowed.h"
 #include "attach-check.h"
 #include "policy/features.h"
-#include "vm.h"
 
 static int check_region(const struct attach_request *request, size_t i, struct refusal *ret_refusal) {
     const struct ioregion_region *region = &request->regions[i];

@@ -4,7 +4,8 @@
 
 /* Inside the broker: may this attach go ahead, and on what terms? Changes nothing but the rate limit's count. */
 
-#include "broker.h"
+#include "registry.h"
+#include "request.h"
 
 struct attach_terms {
     struct vm *vm;

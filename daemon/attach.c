@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
 #include <inttypes.h>
-#include <search.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "attach.h"
 #include "attach-check.h"
+#include "audit.h"
 #include "device.h"
-#include "vm.h"
 
 /*
  * A fresh attach makes the device first, invisible, and asks the dispatcher for its regions; a resume leaves the device
@@ -113,13 +113,6 @@ static void take_over(struct attachment *a) {
     device->owner = STEAL(a->identity);
 }
 
-static void count_device(struct device *device) {
-    device->vm->n_devices++;
-    device->vm->n_regions += device->n_regions;
-    device->vm->broker->n_devices++;
-    device->vm->broker->n_regions += device->n_regions;
-}
-
 static void attachment_commit(struct attachment *a) {
     struct broker *broker = a->broker;
     struct device *device = a->device;
@@ -133,7 +126,7 @@ static void attachment_commit(struct attachment *a) {
     if (resume)
         take_over(a);
     else
-        count_device(device);
+        registry_count_device(device, 1);
     keep_channels(a);
     device->attachment = NULL;
     device_set_attached(device);
@@ -235,6 +228,7 @@ static int resume_begin(struct attachment *a, struct device *device) {
     if (r < 0)
         return r;
     device->attachment = a;
+    device->abort_attachment = attachment_fail;
     lease_set_handlers(a->lease, NULL, on_resume_lease_ended, a);
     return 0;
 }
@@ -280,6 +274,14 @@ static struct device *device_new(struct vm *vm, const struct attach_request *req
     return device;
 }
 
+/* Whose a range is, for people. */
+static void range_describe(const struct range *range, char *ret_text, size_t size) {
+    const struct region *region = range->owner;
+
+    snprintf(ret_text, size, "%s 0x%" PRIx64 "-0x%" PRIx64 ", %s%s", space_name(range->space), range->base, range->last,
+             region ? "held by device " : "which the VMM keeps for itself", region ? region->device->name : "");
+}
+
 static int map_regions(struct device *device, struct refusal *ret_refusal) {
     const struct range *conflict;
     char text[160];
@@ -311,7 +313,7 @@ static int charge_device(struct device *device, struct account *account, struct 
     if (account_charge(account, CHARGE_DEVICE, limits->devices_per_unit) < 0)
         return refuse(ret_refusal, REFUSAL_QUOTA_EXCEEDED, "limit devices-per-unit: this unit or user has %" PRIu64,
                       limits->devices_per_unit);
-    if (!tsearch(device, &vm->devices, device_compare)) {
+    if (registry_add_device(device) < 0) {
         account_refund(account, CHARGE_DEVICE);
         return -ENOMEM;
     }
@@ -329,6 +331,7 @@ static int fresh_begin(struct attachment *a, struct vm *vm, const struct attach_
     if (!device)
         return -ENOMEM;
     device->attachment = a;
+    device->abort_attachment = attachment_fail;
     device->owner = STEAL(a->identity);
     device->rule = strdup(terms->rule);
     if (!device->rule)

@@ -7,7 +7,8 @@
  * was sent, or everything that it did is undone.
  */
 
-#include "broker.h"
+#include "registry.h"
+#include "request.h"
 
 struct attachment;
 

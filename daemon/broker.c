@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
-#include <search.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
-#include "admission.h"
+#include "allowed.h"
+#include "audit.h"
 #include "broker.h"
-#include "vm.h"
 
 static void count_policy(struct broker *broker) {
     struct timespec now;
@@ -47,33 +45,6 @@ struct broker *broker_free(struct broker *broker) {
     sd_event_unref(broker->event);
     free(broker);
     return NULL;
-}
-
-struct vm *broker_find_vm(const struct broker *broker, const char *name) {
-    const struct vm key = {.name = (char *) name};
-    struct vm **node = tfind(&key, &broker->vms, vm_compare);
-
-    return node ? *node : NULL;
-}
-
-struct vm_walk {
-    int (*function)(struct vm *vm, void *userdata);
-    void *userdata;
-    int result;
-};
-
-static void visit_vm(const void *node, VISIT visit, void *userdata) {
-    struct vm_walk *walk = userdata;
-
-    if ((visit == postorder || visit == leaf) && walk->result >= 0)
-        walk->result = walk->function(*(struct vm *const *) node, walk->userdata);
-}
-
-int broker_each_vm(const struct broker *broker, int (*function)(struct vm *vm, void *userdata), void *userdata) {
-    struct vm_walk walk = {function, userdata, 0};
-
-    twalk_r(broker->vms, visit_vm, &walk);
-    return walk.result < 0 ? walk.result : 0;
 }
 
 /* Grants that a policy would not give again, collected first: ending one changes the trees that we walk. */

@@ -3,7 +3,6 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <syslog.h>
 
 #include "bus-call.h"
 #include "bus-error.h"
@@ -44,6 +43,7 @@ int call_new(struct call **ret_call, struct bus *bus, sd_bus_message *message, s
 }
 
 static void fail(struct call *call) {
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
     const struct audit_record record = {
         .vm = call->vm,
         .device = call->device,
@@ -54,8 +54,10 @@ static void fail(struct call *call) {
     };
 
     audit(AUDIT_DENY, &record);
-    sd_bus_reply_method_error(call->message, &call->failure); /* nobody there to read it: no matter */
-    call_free(call);
+    if (sd_bus_message_new_method_error(call->message, &reply, &call->failure) >= 0)
+        call_reply_message(call, reply);
+    else
+        call_free(call);
 }
 
 void call_refuse(struct call *call, int r, sd_bus_error *error) {
@@ -87,7 +89,8 @@ static void on_caller(void *userdata, int error, struct caller *caller) {
     } else if (call->operators_only && !caller_operator(caller, call->bus->broker->policy)) {
         bus_error_refuse(&call->failure, REFUSAL_POLICY_DENIED,
                          "%s is for operators: the users and groups that \"operators\" in the policy names, and uid %u "
-                         "is none of them", sd_bus_message_get_member(call->message), caller->uid);
+                         "is none of them",
+                         sd_bus_message_get_member(call->message), caller->uid);
         fail(call);
     } else {
         call->next(call);
@@ -124,7 +127,7 @@ int call_new_operator(struct bus *bus, sd_bus_message *message, call_function_t 
 }
 
 void call_reply(struct call *call, const char *types, ...) {
-    sd_bus_message *reply = NULL;
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
     va_list arguments;
     int r;
 
@@ -138,13 +141,10 @@ void call_reply(struct call *call, const char *types, ...) {
         call_reply_message(call, reply);
     else
         call_refuse(call, r, NULL);
-    sd_bus_message_unref(reply);
 }
 
+/* The call goes first, and with it the descriptors that came with it: who has the reply sees none of them left. */
 void call_reply_message(struct call *call, sd_bus_message *reply) {
-    int r = sd_bus_send(sd_bus_message_get_bus(call->message), reply, NULL);
-
-    if (r < 0)
-        journal_log(LOG_DEBUG, "reply to %s: %s", sd_bus_message_get_member(call->message), strerrordesc_np(-r));
     call_free(call);
+    sd_bus_send(NULL, reply, NULL); /* nobody there to read it: no matter */
 }

@@ -25,7 +25,7 @@ struct call {
     call_function_t next;       /* when the caller is known */
     bool operators_only;
     struct admission *admission;
-    char *vm, *device; /* what it is about, for the audit; NULL for not known */
+    char *vm, *device;    /* what it is about, for the audit; NULL for not known */
     sd_bus_error failure; /* a refusal that waits for the caller to be known */
 };
 

@@ -93,8 +93,7 @@ static int on_answer(sd_bus_message *reply, void *userdata, sd_bus_error *ret_er
     return 1;
 }
 
-int caller_query_new(struct caller_query **ret_query, sd_bus_message *message, caller_known_t known,
-                     void *userdata) {
+int caller_query_new(struct caller_query **ret_query, sd_bus_message *message, caller_known_t known, void *userdata) {
     sd_bus *connection = sd_bus_message_get_bus(message);
     sd_bus_message *request = NULL;
     struct caller_query *query;

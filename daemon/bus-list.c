@@ -10,9 +10,9 @@ static int append_vm(struct vm *vm, void *userdata) {
 
     if (!path)
         return -ENOMEM;
-    return sd_bus_message_append(userdata, "(sussssuuo)", vm->name, (uint32_t) vm->owner->pid,
-                                 identity_unit(vm->owner), user_name(vm->owner->uid), vm->dispatcher->type->name,
-                                 VM_STATE, (uint32_t) vm->n_devices, (uint32_t) vm->n_regions, path);
+    return sd_bus_message_append(userdata, "(sussssuuo)", vm->name, (uint32_t) vm->owner->pid, identity_unit(vm->owner),
+                                 user_name(vm->owner->uid), vm->dispatcher->type->name, VM_STATE,
+                                 (uint32_t) vm->n_devices, (uint32_t) vm->n_regions, path);
 }
 
 static int append_device(struct device *device, void *userdata) {

@@ -36,8 +36,10 @@ static int set_level(const char *property, const char *value, sd_bus_error *ret_
         return sd_bus_error_setf(ret_error, SD_BUS_ERROR_PROPERTY_READ_ONLY, "only LogLevel can be set here");
     level = journal_level_from_name(value);
     if (level < 0)
-        return bus_error_invalid(ret_error, "'%.32s' is no log level: emerg, alert, crit, err, warning, notice, info, "
-                                            "debug", value);
+        return bus_error_invalid(ret_error,
+                                 "'%.32s' is no log level: emerg, alert, crit, err, warning, notice, info, "
+                                 "debug",
+                                 value);
     journal_set_max_level(level);
     return 0;
 }

@@ -7,7 +7,7 @@
 #include "bus-error.h"
 #include "bus-object.h"
 
-#define TEMPLATE_VM     BUS_PATH_VM "/%"
+#define TEMPLATE_VM BUS_PATH_VM "/%"
 #define TEMPLATE_DEVICE TEMPLATE_VM "/device/%"
 #define TEMPLATE_REGION TEMPLATE_DEVICE "/region/%"
 
@@ -87,7 +87,7 @@ int bus_find_vm(sd_bus *connection, const char *path, const char *interface, voi
 int bus_find_device(sd_bus *connection, const char *path, const char *interface, void *userdata, void **ret_device,
                     sd_bus_error *ret_error) {
     _cleanup_(names_done) struct names names = {};
-    struct device *device;
+    struct device *device = NULL;
     int r;
 
     r = levels(path) == 6 ? sd_bus_path_decode_many(path, TEMPLATE_DEVICE, &names.vm, &names.device) : 0;
@@ -101,7 +101,7 @@ int bus_find_device(sd_bus *connection, const char *path, const char *interface,
 int bus_find_region(sd_bus *connection, const char *path, const char *interface, void *userdata, void **ret_region,
                     sd_bus_error *ret_error) {
     _cleanup_(names_done) struct names names = {};
-    struct device *device;
+    struct device *device = NULL;
     unsigned long index;
     char *end;
     int r;
@@ -180,7 +180,7 @@ static int add_vm(struct vm *vm, void *userdata) {
 
 static int enumerate_below(const struct bus *bus, const char *prefix, struct nodes *nodes) {
     _cleanup_(names_done) struct names names = {};
-    struct device *device;
+    struct device *device = NULL;
     struct vm *vm;
     int r;
 
@@ -199,8 +199,7 @@ static int enumerate_below(const struct bus *bus, const char *prefix, struct nod
     return device ? add_regions(device, nodes) : 0;
 }
 
-int bus_enumerate(sd_bus *connection, const char *prefix, void *userdata, char ***ret_nodes,
-                  sd_bus_error *ret_error) {
+int bus_enumerate(sd_bus *connection, const char *prefix, void *userdata, char ***ret_nodes, sd_bus_error *ret_error) {
     _cleanup_(nodes_done) struct nodes nodes = {};
     struct bus *bus = userdata;
     int r;

@@ -73,8 +73,10 @@ int parse_name(sd_bus_message *message, const char *what, const char **ret_name,
     if (r < 0)
         return r;
     if (!name_is_valid(name))
-        return bus_error_invalid(ret_error, "'%.80s' is no name for a %s: 1 to 64 of A-Z a-z 0-9 . _ -, the first a "
-                                            "letter or digit", name, what);
+        return bus_error_invalid(ret_error,
+                                 "'%.80s' is no name for a %s: 1 to 64 of A-Z a-z 0-9 . _ -, the first a "
+                                 "letter or digit",
+                                 name, what);
     *ret_name = name;
     return 0;
 }
@@ -248,7 +250,8 @@ int parse_fd(sd_bus_message *message, int *ret_fd, sd_bus_error *ret_error) {
     fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
     if (fd < 0) {
         r = -errno;
-        return sd_bus_error_setf(ret_error, SD_BUS_ERROR_LIMITS_EXCEEDED, "no descriptor left: %s", strerrordesc_np(-r));
+        return sd_bus_error_setf(ret_error, SD_BUS_ERROR_LIMITS_EXCEEDED, "no descriptor left: %s",
+                                 strerrordesc_np(-r));
     }
     *ret_fd = fd;
     return 0;

@@ -15,10 +15,10 @@
 
 #include "broker.h"
 
-#define PARSE_REGIONS_MAX  256
+#define PARSE_REGIONS_MAX 256
 #define PARSE_CHANNELS_MAX IOREGION_LEASE_FDS_MAX
 #define PARSE_FEATURES_MAX 64
-#define PARSE_TEXT_MAX     256
+#define PARSE_TEXT_MAX 256
 
 /* One key of an a{sv}. read() finds the value next in the message, of the right type. */
 struct option {

@@ -104,8 +104,8 @@ static void device_changed(void *userdata, struct device *device) {
 static void policy_changed(void *userdata) {
     struct bus *bus = userdata;
 
-    sd_bus_emit_properties_changed(bus->connection, BUS_PATH, INTERFACE_MANAGER, "PolicyGeneration",
-                                   "PolicyLoadedUSec", NULL);
+    sd_bus_emit_properties_changed(bus->connection, BUS_PATH, INTERFACE_MANAGER, "PolicyGeneration", "PolicyLoadedUSec",
+                                   NULL);
 }
 
 const struct broker_watcher bus_watcher = {

@@ -54,16 +54,28 @@ static int on_disconnected(sd_bus_message *message, void *userdata, sd_bus_error
     return 0;
 }
 
-static int on_name(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
-    struct bus *bus = userdata;
+/* The bus answers with a number: 1, it is ours; 3, somebody else has it; 4, it was ours before. */
+static const char *why_not_ours(sd_bus_message *reply) {
     const sd_bus_error *error = sd_bus_message_get_error(reply);
+    uint32_t answer;
 
-    if (error && bus->ready) {
-        journal_log(LOG_ERR, "the bus does not give us the name %s: %s", BUS_NAME, error->message);
+    if (error)
+        return error->message ? error->message : error->name;
+    if (sd_bus_message_read_basic(reply, 'u', &answer) < 0)
+        return "it answers nonsense";
+    return answer == 1 || answer == 4 ? NULL : "another process has it";
+}
+
+static int on_name(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
+    const char *why = why_not_ours(reply);
+    struct bus *bus = userdata;
+
+    if (why && bus->ready) {
+        journal_log(LOG_ERR, "the bus does not give us the name %s: %s", BUS_NAME, why);
         return sd_event_exit(bus->event, EXIT_FAILURE);
     }
-    if (error) {
-        journal_log(LOG_WARNING, "the bus does not give us the name %s back: %s", BUS_NAME, error->message);
+    if (why) {
+        journal_log(LOG_WARNING, "the bus does not give us the name %s back: %s", BUS_NAME, why);
         retry(bus);
         return 0;
     }
@@ -77,7 +89,7 @@ static int on_name(sd_bus_message *reply, void *userdata, sd_bus_error *ret_erro
 }
 
 static int add_objects(struct bus *bus) {
-    int (*const add[])(struct bus *bus) = {
+    int (*const add[])(struct bus * bus) = {
         bus_add_manager, bus_add_vms, bus_add_devices, bus_add_regions, bus_add_log_control,
     };
     int r = 0;

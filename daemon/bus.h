@@ -16,14 +16,14 @@
 
 #include "broker.h"
 
-#define BUS_NAME          "org.ioregion1"
-#define BUS_PATH          "/org/ioregion1"
-#define BUS_PATH_VM       BUS_PATH "/vm"
-#define BUS_PATH_LOG      "/org/freedesktop/LogControl1"
+#define BUS_NAME "org.ioregion1"
+#define BUS_PATH "/org/ioregion1"
+#define BUS_PATH_VM BUS_PATH "/vm"
+#define BUS_PATH_LOG "/org/freedesktop/LogControl1"
 #define INTERFACE_MANAGER "org.ioregion1.Manager"
-#define INTERFACE_VM      "org.ioregion1.VM"
-#define INTERFACE_DEVICE  "org.ioregion1.Device"
-#define INTERFACE_REGION  "org.ioregion1.Region"
+#define INTERFACE_VM "org.ioregion1.VM"
+#define INTERFACE_DEVICE "org.ioregion1.Device"
+#define INTERFACE_REGION "org.ioregion1.Region"
 
 struct bus {
     sd_event *event;

@@ -1,24 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
-#include <search.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/socket.h>
 
-#include "attach.h"
+#include "audit.h"
 #include "device.h"
-#include "vm.h"
-
-static const char *const state_names[] = {
-    [DEVICE_ATTACHING] = "attaching",
-    [DEVICE_ATTACHED] = "attached",
-    [DEVICE_HELD] = "held",
-    [DEVICE_FAILED] = "failed",
-};
-
-const char *device_state_name(enum device_state state) {
-    return state_names[state];
-}
 
 void device_cut(struct device *device) {
     for (size_t i = 0; i < device->n_channels; i++) {
@@ -28,20 +13,6 @@ void device_cut(struct device *device) {
             shutdown(channel->fd, SHUT_RDWR);
         channel->fd = fd_close(channel->fd);
     }
-}
-
-void device_audit(const struct device *device, enum audit_event event, const char *rule, const char *reason) {
-    const struct audit_record record = {
-        .vm = device->vm->name,
-        .device = device->name,
-        .unit = device->owner->unit,
-        .pid = device->owner->pid,
-        .uid = device->owner->uid,
-        .rule = rule,
-        .reason = reason,
-    };
-
-    audit(event, &record);
 }
 
 static void device_set_state(struct device *device, enum device_state state, const char *reason) {
@@ -104,7 +75,7 @@ void device_lease_lost(struct device *device) {
     device->lease = lease_free(device->lease);
     switch (device->state) {
     case DEVICE_ATTACHING:
-        return attachment_fail(device->attachment, -ECONNRESET, NULL);
+        return device->abort_attachment(device->attachment, -ECONNRESET, NULL);
     case DEVICE_ATTACHED:
         return device_disconnected(device, "the device hung up");
     case DEVICE_HELD:
@@ -137,35 +108,6 @@ void device_set_attached(struct device *device) {
     device->state = DEVICE_ATTACHED;
     device->last_error = "";
     device->grace = sd_event_source_disable_unref(device->grace);
-}
-
-bool device_is_allowed(const struct device *device, const struct policy *policy, struct policy_verdict *ret_verdict) {
-    const struct policy_subject subject = identity_subject(device->owner);
-    _cleanup_(freep) struct ioregion_region *regions = calloc(device->n_regions, sizeof(*regions));
-    struct policy_attach question = {.vm = device->vm->name,
-                                     .device = device->name,
-                                     .regions = regions,
-                                     .n_regions = device->n_regions,
-                                     .channels = (uint32_t) device->n_channels,
-                                     .timeout_usec = device->timeout_usec,
-                                     .on_disconnect = device->on_disconnect};
-
-    if (!regions) { /* when in doubt, it stays */
-        ret_verdict->allowed = true;
-        return true;
-    }
-    for (size_t i = 0; i < device->n_regions; i++)
-        regions[i] =
-            (struct ioregion_region){.space = device->regions[i].range.space,
-                                     .base = device->regions[i].range.base,
-                                     .size = device->regions[i].range.last - device->regions[i].range.base + 1};
-    policy_check_attach(policy, &subject, &question, ret_verdict);
-    if (ret_verdict->allowed && (device->features & ~ret_verdict->features)) {
-        ret_verdict->allowed = false;
-        snprintf(ret_verdict->reason, sizeof(ret_verdict->reason),
-                 "a feature that it was granted is not allowed any more");
-    }
-    return ret_verdict->allowed;
 }
 
 /* The regions that are on their way out of the dispatcher, after the device itself is forgotten. */
@@ -230,13 +172,10 @@ void device_undo(struct device *device, broker_done_t done, void *userdata) {
     if (device->account) {
         account_refund(device->account, CHARGE_DEVICE);
         vm->n_charged -= device->n_regions;
-        tdelete(device, &vm->devices, device_compare);
+        registry_remove_device(device);
     }
     if (device->state != DEVICE_ATTACHING) {
-        vm->n_devices--;
-        vm->n_regions -= device->n_regions;
-        broker->n_devices--;
-        broker->n_regions -= device->n_regions;
+        registry_count_device(device, -1);
         broker->watcher->device_removed(broker->watcher_userdata, device);
     }
     device_free(device);
@@ -250,7 +189,7 @@ void device_end(struct device *device, enum ioregion_revoke_reason reason, const
         int r = device->vm->ending ? refuse(&refusal, REFUSAL_VM_GONE, "VM %s ended meanwhile", device->vm->name)
                                    : refuse(&refusal, REFUSAL_BUSY, "the device was ended meanwhile: %s", why);
 
-        attachment_fail(device->attachment, r, &refusal);
+        device->abort_attachment(device->attachment, r, &refusal);
         if (attaching) { /* that undid it */
             if (done)
                 done(userdata);

@@ -2,9 +2,22 @@
 #ifndef DAEMON_DEVICE_H
 #define DAEMON_DEVICE_H
 
-/* Inside the broker: a device's states and its end. doc/architecture.md has the state table that device.c follows. */
+/* A device's states and its end. doc/architecture.md has the state table that device.c follows. */
 
-#include "broker.h"
+#include "registry.h"
+
+/*
+ * End a device: the client is told why (@reason 0: it need not be), everything is undone, the device is freed before
+ * this returns. done() (NULL: not wanted) is called, perhaps from within, when no vCPU is inside its regions any more.
+ */
+typedef void (*broker_done_t)(void *userdata);
+void device_end(struct device *device, enum ioregion_revoke_reason reason, const char *why, broker_done_t done,
+                void *userdata);
+
+/* Ask the dispatcher; done() as in dispatcher.h. */
+int region_statistics(const struct region *region, dispatcher_done_t done, void *userdata);
+
+/* What follows is for inside the broker. */
 
 /* The dispatcher saw the device's channel end, miss a deadline, or break the protocol. */
 void device_channel_lost(struct device *device, enum ioregion_lease_event_what what);

@@ -141,7 +141,7 @@ static void send_record(struct record *record, int level) {
  * Anyone can be refused as often as they like, so refusals are what floods a log: after a burst, so many a second,
  * and the next one that gets through tells how many did not.
  */
-#define DENIALS_BURST      20
+#define DENIALS_BURST 20
 #define DENIALS_PER_SECOND 5
 
 static bool denial_passes(unsigned long *ret_suppressed) {

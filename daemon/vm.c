@@ -1,95 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
 #include <inttypes.h>
-#include <search.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "allowed.h"
+#include "audit.h"
 #include "device.h"
 #include "dispatch-vmm.h"
 #include "vm.h"
 
 /* How many announcements of a loss a VMM may make between two swaps of a channel before we call it a flood. */
 #define EVENTS_MAX 8
-
-int vm_compare(const void *left, const void *right) {
-    const struct vm *a = left, *b = right;
-
-    return strcmp(a->name, b->name);
-}
-
-int device_compare(const void *left, const void *right) {
-    const struct device *a = left, *b = right;
-
-    return strcmp(a->name, b->name);
-}
-
-struct policy_subject identity_subject(const struct identity *identity) {
-    return (struct policy_subject){
-        .unit = identity->unit, .uid = identity->uid, .gids = identity->gids, .n_gids = identity->n_gids};
-}
-
-void vm_audit(const struct vm *vm, enum audit_event event, const char *rule, const char *reason) {
-    const struct audit_record record = {
-        .vm = vm->name,
-        .unit = vm->owner->unit,
-        .pid = vm->owner->pid,
-        .uid = vm->owner->uid,
-        .rule = rule,
-        .reason = reason,
-    };
-
-    audit(event, &record);
-}
-
-void range_describe(const struct range *range, char *ret_text, size_t size) {
-    const struct region *region = range->owner;
-
-    snprintf(ret_text, size, "%s 0x%" PRIx64 "-0x%" PRIx64 ", %s%s", space_name(range->space), range->base, range->last,
-             region ? "held by device " : "which the VMM keeps for itself", region ? region->device->name : "");
-}
-
-struct device *vm_find_any_device(const struct vm *vm, const char *name) {
-    const struct device key = {.name = (char *) name};
-    struct device **node = tfind(&key, &vm->devices, device_compare);
-
-    return node ? *node : NULL;
-}
-
-struct device *vm_find_device(const struct vm *vm, const char *name) {
-    struct device *device = vm_find_any_device(vm, name);
-
-    return device && device->state != DEVICE_ATTACHING ? device : NULL;
-}
-
-struct device_walk {
-    int (*function)(struct device *device, void *userdata);
-    void *userdata;
-    int result;
-};
-
-static void visit_device(const void *node, VISIT visit, void *userdata) {
-    struct device *device = *(struct device *const *) node;
-    struct device_walk *walk = userdata;
-
-    if ((visit == postorder || visit == leaf) && walk->result >= 0 && device->state != DEVICE_ATTACHING)
-        walk->result = walk->function(device, walk->userdata);
-}
-
-int vm_each_device(const struct vm *vm, int (*function)(struct device *device, void *userdata), void *userdata) {
-    struct device_walk walk = {function, userdata, 0};
-
-    twalk_r(vm->devices, visit_device, &walk);
-    return walk.result < 0 ? walk.result : 0;
-}
-
-bool vm_is_allowed(const struct vm *vm, const struct policy *policy, struct policy_verdict *ret_verdict) {
-    const struct policy_subject subject = identity_subject(vm->owner);
-    const struct policy_register question = {.vm = vm->name, .dispatch = POLICY_DISPATCH_VMM};
-
-    policy_check_register(policy, &subject, &question, ret_verdict);
-    return ret_verdict->allowed;
-}
 
 struct event_search {
     uint64_t region;
@@ -228,13 +150,6 @@ static int check_register(struct vm *vm, const struct register_request *request,
     return vm->name && vm->rule ? 0 : -ENOMEM;
 }
 
-static int vm_insert(struct vm *vm) {
-    if (!tsearch(vm, &vm->broker->vms, vm_compare))
-        return -ENOMEM;
-    vm->broker->n_vms++;
-    return 0;
-}
-
 int vm_new(struct vm **ret_vm, struct broker *broker, const struct register_request *request, struct identity *identity,
            struct lease *lease, struct refusal *ret_refusal) {
     _cleanup_(lease_freep) struct lease *owned = lease;
@@ -259,15 +174,14 @@ int vm_new(struct vm **ret_vm, struct broker *broker, const struct register_requ
     r = dispatch_vmm_new(&vm->dispatcher, broker->event, STEAL(owned), on_event, on_gone, vm);
     if (r < 0)
         return r;
-    r = vm_insert(vm);
+    r = registry_add_vm(vm);
     if (r < 0)
         return r;
 
     /* the commit point: what can't be granted never was */
     r = vm->dispatcher->type->grant(vm->dispatcher, vm->dispatcher->type->features & vm->ceiling);
     if (r < 0) {
-        tdelete(vm, &broker->vms, vm_compare);
-        broker->n_vms--;
+        registry_remove_vm(vm);
         return r;
     }
     *ret_vm = STEAL(vm);
@@ -283,8 +197,7 @@ void vm_end(struct vm *vm, enum ioregion_revoke_reason reason) {
     while (vm->devices)
         device_end(*(struct device **) vm->devices, IOREGION_REVOKE_VM_GONE, "the VM ended", NULL, NULL);
     vm->dispatcher->type->revoke(vm->dispatcher, reason);
-    tdelete(vm, &broker->vms, vm_compare);
-    broker->n_vms--;
+    registry_remove_vm(vm);
     broker->watcher->vm_removed(broker->watcher_userdata, vm);
     vm_audit(vm, AUDIT_UNREGISTER, NULL, NULL);
     vm_free(vm);

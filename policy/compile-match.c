@@ -22,8 +22,10 @@ static int compile_account(struct compiler *c, const struct json_node *node, boo
     if (r != -ENOENT)
         return r;
     match->never = true;
-    return policy_warn(c->policy, lasting(c, node), "no %s is called \"%.40s\"; the rule can't match until there is one, "
-                       "and a reload", user ? "user" : "group", name);
+    return policy_warn(c->policy, lasting(c, node),
+                       "no %s is called \"%.40s\"; the rule can't match until there is one, "
+                       "and a reload",
+                       user ? "user" : "group", name);
 }
 
 static int compile_unit(struct compiler *c, const struct json_node *node, struct match *match) {
@@ -133,11 +135,17 @@ static int compile_within(struct compiler *c, const struct json_node *within, co
 int compile_region(struct compiler *c, const struct json_node *node, bool reserved, struct region_rule *region) {
     enum { SPACE, BASE, SIZE, WITHIN, ALIGN, MAX_SIZE };
     enum { WHY = ALIGN };
-    static const struct reader_key keys[2][MAX_SIZE + 1] = {
-        {{"space", JSON_STRING, true}, {"base", JSON_STRING}, {"size", JSON_STRING},
-         {"within", JSON_ARRAY}, {"align", JSON_STRING}, {"max-size", JSON_STRING}},
-        {{"space", JSON_STRING, true}, {"base", JSON_STRING}, {"size", JSON_STRING},
-         {"within", JSON_ARRAY}, {"why", JSON_STRING, true}}};
+    static const struct reader_key keys[2][MAX_SIZE + 1] = {{{"space", JSON_STRING, true},
+                                                             {"base", JSON_STRING},
+                                                             {"size", JSON_STRING},
+                                                             {"within", JSON_ARRAY},
+                                                             {"align", JSON_STRING},
+                                                             {"max-size", JSON_STRING}},
+                                                            {{"space", JSON_STRING, true},
+                                                             {"base", JSON_STRING},
+                                                             {"size", JSON_STRING},
+                                                             {"within", JSON_ARRAY},
+                                                             {"why", JSON_STRING, true}}};
     const struct json_node *found[MAX_SIZE + 1] = {NULL}, *why;
     int r;
 

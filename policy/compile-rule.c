@@ -114,13 +114,17 @@ static int compile_timeout(struct compiler *c, const struct json_node *node, str
 
 int compile_device(struct compiler *c, const struct json_node *node, struct rule *rule) {
     enum { NAME, MATCH, VMS, REGIONS, FEATURES, INTERRUPTS, LIMITS, TIMEOUT, ON_DISCONNECT, GRACE, OVERRIDE };
-    static const struct reader_key keys[] = {
-        [NAME] = {"name", JSON_STRING, true},       [MATCH] = {"match", JSON_OBJECT, true},
-        [VMS] = {"vms", JSON_ARRAY, true},          [REGIONS] = {"regions", JSON_ARRAY, true},
-        [FEATURES] = {"features", JSON_ARRAY},      [INTERRUPTS] = {"interrupts", JSON_ARRAY},
-        [LIMITS] = {"limits", JSON_OBJECT},         [TIMEOUT] = {"timeout", JSON_STRING},
-        [ON_DISCONNECT] = {"on-disconnect", JSON_ARRAY}, [GRACE] = {"grace", JSON_STRING},
-        [OVERRIDE] = {"override", JSON_BOOLEAN}};
+    static const struct reader_key keys[] = {[NAME] = {"name", JSON_STRING, true},
+                                             [MATCH] = {"match", JSON_OBJECT, true},
+                                             [VMS] = {"vms", JSON_ARRAY, true},
+                                             [REGIONS] = {"regions", JSON_ARRAY, true},
+                                             [FEATURES] = {"features", JSON_ARRAY},
+                                             [INTERRUPTS] = {"interrupts", JSON_ARRAY},
+                                             [LIMITS] = {"limits", JSON_OBJECT},
+                                             [TIMEOUT] = {"timeout", JSON_STRING},
+                                             [ON_DISCONNECT] = {"on-disconnect", JSON_ARRAY},
+                                             [GRACE] = {"grace", JSON_STRING},
+                                             [OVERRIDE] = {"override", JSON_BOOLEAN}};
     const struct json_node *found[OVERRIDE + 1];
     int r;
 

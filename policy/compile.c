@@ -88,13 +88,11 @@ static int compile_limits(struct compiler *c, const struct json_node *node) {
 
 static int compile_document(struct compiler *c) {
     enum { SCHEMA, VERSION, VMMS, DEVICES, RESERVED, OPERATORS, LIMITS };
-    static const struct reader_key keys[] = {[SCHEMA] = {"$schema", JSON_STRING},
-                                             [VERSION] = {"version", JSON_NUMBER, true},
-                                             [VMMS] = {"vmms", JSON_ARRAY},
-                                             [DEVICES] = {"devices", JSON_ARRAY},
-                                             [RESERVED] = {"reserved", JSON_ARRAY},
-                                             [OPERATORS] = {"operators", JSON_ARRAY},
-                                             [LIMITS] = {"limits", JSON_OBJECT}};
+    static const struct reader_key keys[] = {
+        [SCHEMA] = {"$schema", JSON_STRING},   [VERSION] = {"version", JSON_NUMBER, true},
+        [VMMS] = {"vmms", JSON_ARRAY},         [DEVICES] = {"devices", JSON_ARRAY},
+        [RESERVED] = {"reserved", JSON_ARRAY}, [OPERATORS] = {"operators", JSON_ARRAY},
+        [LIMITS] = {"limits", JSON_OBJECT}};
     const struct json_node *found[LIMITS + 1];
     int r;
 

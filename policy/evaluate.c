@@ -91,7 +91,9 @@ void policy_check_register(const struct policy *policy, const struct policy_subj
         refuse_default(v, subject, "vmms", question->vm);
     else if (!(rule->dispatch & question->dispatch))
         refuse(v, rule->name, "the dispatcher asked for is not allowed; the rule allows %s",
-               rule->dispatch == POLICY_DISPATCH_KERNEL ? "kernel" : rule->dispatch == POLICY_DISPATCH_VMM ? "vmm" : "both");
+               rule->dispatch == POLICY_DISPATCH_KERNEL ? "kernel"
+               : rule->dispatch == POLICY_DISPATCH_VMM  ? "vmm"
+                                                        : "both");
     else
         allow(v, rule, "rule %s lets the caller register VM %.64s", rule->name, question->vm);
 }
@@ -134,8 +136,7 @@ static bool check_region(const struct policy *policy, const struct rule *rule, c
                          struct policy_verdict *v) {
     uint64_t last;
 
-    if (asked->space > IOREGION_PIO || !asked->size ||
-        __builtin_add_overflow(asked->base, asked->size - 1, &last))
+    if (asked->space > IOREGION_PIO || !asked->size || __builtin_add_overflow(asked->base, asked->size - 1, &last))
         return refuse(v, rule->name, "region 0x%jx of 0x%jx bytes is no range of mmio or pio", (uintmax_t) asked->base,
                       (uintmax_t) asked->size);
     for (size_t i = 0; !rule->override && i < policy->reserved.n; i++) {
@@ -199,7 +200,8 @@ void policy_check_attach(const struct policy *policy, const struct policy_subjec
     const struct rule *rule;
 
     if (!name_valid(question->vm) || !name_valid(question->device)) {
-        refuse(v, "default", "\"%.64s\" and \"%.64s\" are no valid VM and device names", question->vm, question->device);
+        refuse(v, "default", "\"%.64s\" and \"%.64s\" are no valid VM and device names", question->vm,
+               question->device);
         return;
     }
     rule = rule_index_select(&policy->device_index, subject, question->vm, question->device);

@@ -34,7 +34,8 @@ struct explain_answer {
     uint64_t granted;              /* the features that would be agreed on */
 };
 
-/* 0 when there is an answer, -ENOENT when an account is unknown (*ret_unknown is its name), -EINVAL without a VM, -ENOMEM. */
+/* 0 when there is an answer, -ENOENT when an account is unknown (*ret_unknown is its name), -EINVAL without a VM,
+ * -ENOMEM. */
 int policy_explain(const struct policy *policy, const struct policy_accounts *accounts,
                    const struct explain_question *question, struct explain_answer *ret_answer,
                    const char **ret_unknown);

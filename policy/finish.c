@@ -14,7 +14,7 @@ int policy_warn(struct policy *policy, struct place place, const char *format, .
     char *kept;
 
     va_start(arguments, format);
-    message = message_at_v(place, format, arguments);
+    message = message_at(place, format, arguments);
     va_end(arguments);
     kept = message ? pool_strndup(&policy->pool, message, strlen(message)) : NULL;
     return kept ? list_append(&policy->warnings, kept) : -ENOMEM;
@@ -37,9 +37,10 @@ static int check_names(const struct list *list, char **ret_error) {
     qsort(sorted, list->n, sizeof(*sorted), compare_names);
     for (size_t i = 1; i < list->n; i++)
         if (!strcmp(sorted[i - 1]->name, sorted[i]->name))
-            return fail_at(ret_error, sorted[i]->place, "a second rule called \"%s\"; the first is at %s:%u, "
-                           "choose another name", sorted[i]->name, sorted[i - 1]->place.file,
-                           sorted[i - 1]->place.line);
+            return fail_at(ret_error, sorted[i]->place,
+                           "a second rule called \"%s\"; the first is at %s:%u, "
+                           "choose another name",
+                           sorted[i]->name, sorted[i - 1]->place.file, sorted[i - 1]->place.line);
     return 0;
 }
 
@@ -48,7 +49,8 @@ static int check_region(const struct policy *policy, const struct region_rule *r
         const struct region_rule *reserved = policy->reserved.items[i];
 
         if (ranges_overlap(reserved, region->space, region->first, region->last))
-            return fail_at(ret_error, region->place, "overlaps 0x%jx-0x%jx, which %s:%u reserves (%.80s); "
+            return fail_at(ret_error, region->place,
+                           "overlaps 0x%jx-0x%jx, which %s:%u reserves (%.80s); "
                            "choose another range, or say \"override\": true in the rule",
                            (uintmax_t) reserved->first, (uintmax_t) reserved->last, reserved->place.file,
                            reserved->place.line, reserved->why);
@@ -87,11 +89,15 @@ static int warn_rules(struct policy *policy, const struct list *list) {
         int r = 0;
 
         if (is_open(rule))
-            r = policy_warn(policy, rule->place, "rule \"%s\": every unit that matches reaches every VM; "
-                            "\"vms\": [\"${vm}\"] would tie each unit to its own", rule->name);
+            r = policy_warn(policy, rule->place,
+                            "rule \"%s\": every unit that matches reaches every VM; "
+                            "\"vms\": [\"${vm}\"] would tie each unit to its own",
+                            rule->name);
         if (r >= 0 && rule->n_interrupts && !(rule->features & IOREGION_FEATURE_INTERRUPTS))
-            r = policy_warn(policy, rule->place, "rule \"%s\": interrupts are listed, but the feature \"interrupts\" "
-                            "is not", rule->name);
+            r = policy_warn(policy, rule->place,
+                            "rule \"%s\": interrupts are listed, but the feature \"interrupts\" "
+                            "is not",
+                            rule->name);
         if (r < 0)
             return r;
     }
@@ -101,8 +107,10 @@ static int warn_rules(struct policy *policy, const struct list *list) {
 static int warn_tail(struct policy *policy, const struct rule_index *index, const char *kind) {
     if (index->n_tail <= TAIL_MAX)
         return 0;
-    return policy_warn(policy, index->rules[index->n_rules - 1]->place, "%zu rules of \"%s\" have no unit, or a unit "
-                       "that begins with a wildcard; these are asked one after the other", index->n_tail, kind);
+    return policy_warn(policy, index->rules[index->n_rules - 1]->place,
+                       "%zu rules of \"%s\" have no unit, or a unit "
+                       "that begins with a wildcard; these are asked one after the other",
+                       index->n_tail, kind);
 }
 
 int policy_finish(struct policy *policy, char **ret_error) {

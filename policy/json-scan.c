@@ -69,8 +69,8 @@ static int open_node(struct scanner *s, enum json_kind kind, size_t *ret_index) 
         d->room = room;
     }
     *ret_index = d->n_nodes++;
-    d->nodes[*ret_index] = (struct json_node){
-        .kind = kind, .offset = (uint32_t) s->at, .line = place.line, .column = place.column};
+    d->nodes[*ret_index] =
+        (struct json_node){.kind = kind, .offset = (uint32_t) s->at, .line = place.line, .column = place.column};
     return 0;
 }
 
@@ -287,8 +287,8 @@ char *json_decode(const struct json_document *d, const struct json_node *node) {
 
 const char *json_kind_name(enum json_kind kind) {
     static const char *const names[] = {
-        [JSON_NULL] = "null", [JSON_BOOLEAN] = "true or false", [JSON_NUMBER] = "a number",
-        [JSON_STRING] = "a string", [JSON_ARRAY] = "a list [...]", [JSON_OBJECT] = "an object {...}"};
+        [JSON_NULL] = "null",       [JSON_BOOLEAN] = "true or false", [JSON_NUMBER] = "a number",
+        [JSON_STRING] = "a string", [JSON_ARRAY] = "a list [...]",    [JSON_OBJECT] = "an object {...}"};
 
     return names[kind];
 }

@@ -6,7 +6,7 @@
  * JSON, strictly: one pass finds every value and its place, and refuses what a lenient parser would let through.
  *
  * Refused: duplicate keys, keys with backslashes, comments, single quotes, trailing commas and text, raw control
- * characters, \u0000, invalid UTF-8, lone surrogates, numbers that are no whole number of 0 to 2^64-1, nesting
+ * characters, \u0000, invalid UTF-8, surrogate escapes, numbers that are no whole number of 0 to 2^64-1, nesting
  * deeper than JSON_DEPTH_MAX, texts longer than JSON_SIZE_MAX, objects of more than JSON_MEMBERS_MAX members.
  *
  * json-c decodes the strings, one at a time and only when they are read. It does not get to see the whole text: its
@@ -34,7 +34,8 @@ enum json_kind {
     JSON_OBJECT,
 };
 
-/* A value, or a key (a string). What an array or object holds follows it at once; in an object keys and values alternate. */
+/* A value, or a key (a string). What an array or object holds follows it at once; in an object keys and values
+ * alternate. */
 struct json_node {
     enum json_kind kind;
     uint32_t offset, size; /* of its text in bytes */

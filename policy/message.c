@@ -12,7 +12,7 @@ char *printable(char *text) {
     return text;
 }
 
-char *message_at_v(struct place place, const char *format, va_list arguments) {
+char *message_at(struct place place, const char *format, va_list arguments) {
     _cleanup_(freep) char *body = NULL;
     char *whole = NULL;
 
@@ -25,21 +25,11 @@ char *message_at_v(struct place place, const char *format, va_list arguments) {
     return printable(whole);
 }
 
-char *message_at(struct place place, const char *format, ...) {
-    va_list arguments;
-    char *message;
-
-    va_start(arguments, format);
-    message = message_at_v(place, format, arguments);
-    va_end(arguments);
-    return message;
-}
-
 int fail_at(char **ret_error, struct place place, const char *format, ...) {
     va_list arguments;
 
     va_start(arguments, format);
-    *ret_error = message_at_v(place, format, arguments);
+    *ret_error = message_at(place, format, arguments);
     va_end(arguments);
     return *ret_error ? -EBADMSG : -ENOMEM;
 }

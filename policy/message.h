@@ -17,8 +17,7 @@ struct place {
 char *printable(char *text);
 
 /* The message, for the caller to free; NULL when memory is short. */
-char *message_at(struct place place, const char *format, ...) __attribute__((format(printf, 2, 3)));
-char *message_at_v(struct place place, const char *format, va_list arguments) __attribute__((format(printf, 2, 0)));
+char *message_at(struct place place, const char *format, va_list arguments) __attribute__((format(printf, 2, 0)));
 
 /* Make it the error: *ret_error is set (NULL when memory is short), the result is -EBADMSG or -ENOMEM. */
 int fail_at(char **ret_error, struct place place, const char *format, ...) __attribute__((format(printf, 3, 4)));

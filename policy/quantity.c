@@ -44,8 +44,8 @@ static bool with_unit(const char *text, unsigned base, const struct unit *units,
 }
 
 bool parse_quantity(const char *text, uint64_t *ret_value) {
-    static const struct unit units[] = {
-        {"", 1}, {"K", 1 << 10}, {"M", 1 << 20}, {"G", 1 << 30}, {"T", UINT64_C(1) << 40}, {NULL}};
+    static const struct unit units[] = {{"", 1},        {"K", 1 << 10},           {"M", 1 << 20},
+                                        {"G", 1 << 30}, {"T", UINT64_C(1) << 40}, {NULL}};
     bool hexadecimal = text[0] == '0' && text[1] == 'x';
     uint64_t value;
 
@@ -56,8 +56,8 @@ bool parse_quantity(const char *text, uint64_t *ret_value) {
 }
 
 bool parse_duration(const char *text, uint64_t *ret_usec) {
-    static const struct unit units[] = {{"us", 1},          {"ms", 1000},           {"s", 1000000},
-                                        {"min", 60000000},  {"h", UINT64_C(3600000000)}, {NULL}};
+    static const struct unit units[] = {
+        {"us", 1}, {"ms", 1000}, {"s", 1000000}, {"min", 60000000}, {"h", UINT64_C(3600000000)}, {NULL}};
     uint64_t value;
 
     if (!with_unit(text, 10, units, &value) || value > DAY_USEC)

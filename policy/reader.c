@@ -169,8 +169,10 @@ int read_name(struct reader *r, const struct json_node *node, const char **ret_n
     if (ret < 0)
         return ret;
     if (!name_valid(name))
-        return READ_FAIL(r, node, "\"%.40s\" is no name; names are 1 to 64 of A-Z a-z 0-9 . _ -, "
-                         "and begin with a letter or digit", name);
+        return READ_FAIL(r, node,
+                         "\"%.40s\" is no name; names are 1 to 64 of A-Z a-z 0-9 . _ -, "
+                         "and begin with a letter or digit",
+                         name);
     *ret_name = name;
     return 0;
 }

@@ -33,8 +33,7 @@ struct reader_key {
  */
 int read_object(struct reader *r, const struct json_node *node, const struct reader_key *keys, size_t n_keys,
                 const struct json_node **ret_values);
-#define READ_OBJECT(r, node, keys, ret_values) \
-    read_object(r, node, keys, sizeof(keys) / sizeof((keys)[0]), ret_values)
+#define READ_OBJECT(r, node, keys, ret_values) read_object(r, node, keys, sizeof(keys) / sizeof((keys)[0]), ret_values)
 
 /* These refuse a node of another kind. */
 int read_string(struct reader *r, const struct json_node *node, const char **ret_string);

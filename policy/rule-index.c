@@ -33,7 +33,8 @@ static bool begins_with(const char *text, size_t size, const struct prefix_group
     return group->length <= size && !memcmp(text, group->prefix, group->length);
 }
 
-/* Start a group unless the last one has the same prefix. In sorted order a shorter prefix is on the last one's chain. */
+/* Start a group unless the last one has the same prefix. In sorted order a shorter prefix is on the last one's chain.
+ */
 static void add_to_group(struct rule_index *index, size_t i) {
     const char *prefix = text_of(index->rules[i]);
     size_t length = prefix_of(index->rules[i]);

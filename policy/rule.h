@@ -14,11 +14,11 @@
 struct region_rule {
     struct place place;
     uint32_t space;
-    bool exact;        /* base and size: this range and no other; else any range within */
+    bool exact; /* base and size: this range and no other; else any range within */
     uint64_t first, last;
-    uint64_t align;    /* of the base; 1 where it does not matter */
+    uint64_t align; /* of the base; 1 where it does not matter */
     uint64_t max_size;
-    const char *why;   /* reserved ranges: what is there */
+    const char *why; /* reserved ranges: what is there */
 };
 
 /* All given keys must hold. */
@@ -56,8 +56,8 @@ struct rule {
 #define DEFAULT_CHANNELS 1
 #define DEFAULT_TIMEOUT_USEC UINT64_C(1000000)
 #define DEFAULT_GRACE_USEC UINT64_C(5000000)
-#define DEFAULT_LIMITS \
-    ((struct policy_limits){ \
+#define DEFAULT_LIMITS                                                                                                 \
+    ((struct policy_limits){                                                                                           \
         .vms = 1024, .regions_per_vm = 256, .devices_per_unit = 16, .vms_per_user = 64, .attach_rate = 100})
 
 #define RESERVED_MAX 1024 /* each is compared with each region of each rule on loading, and on attach */

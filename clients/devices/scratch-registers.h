@@ -20,7 +20,7 @@
  * drops writes. Reads of the switches give zero.
  */
 enum scratch_control {
-    SCRATCH_WRITES = 0x00,  /* read: how many writes came so far, those to the control page not counted; write: set it */
+    SCRATCH_WRITES = 0x00,  /* read: writes so far, but for those to the control page; write: set it */
     SCRATCH_READS = 0x04,   /* the same for reads */
     SCRATCH_DELAY = 0x08,   /* write N: the next access is answered N milliseconds late */
     SCRATCH_CRASH = 0x0c,   /* write N: the device dies, now (0) or when the next access comes (1) */

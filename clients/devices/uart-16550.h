@@ -52,7 +52,7 @@ void uart_16550_receive(struct uart_16550 *uart, uint8_t byte);
 /* The far end's modem lines change: UART_MSR_CTS, _DSR, _RI, _DCD. */
 void uart_16550_set_lines(struct uart_16550 *uart, uint8_t lines);
 
-/* The level of the interrupt pin. PC boards let it through only while UART_MCR_OUT2 is set; the pin knows nothing of it. */
+/* The level of the interrupt pin. That PC boards let it through only while UART_MCR_OUT2 is set is their affair. */
 bool uart_16550_interrupt(const struct uart_16550 *uart);
 
 #endif

@@ -57,8 +57,14 @@ static int store(const int *fds, size_t n_fds) {
     return r == 0 ? -ENOTCONN : r;
 }
 
+/* The broker's words come with the name of the error before them; everywhere else we put it behind. */
 static enum status attach_failed(int r) {
-    complain("%s", ioregion_last_error());
+    const char *error = ioregion_last_error(), *text = strstr(error, ": ");
+
+    if (text && strncmp(error, BROKER_NAME, strlen(BROKER_NAME)) == 0)
+        complain("%s (%.*s)", text + 2, (int) (text - error), error);
+    else
+        complain("%s", error);
     return r == -EHOSTUNREACH ? STATUS_NO_BROKER : STATUS_FAILED;
 }
 

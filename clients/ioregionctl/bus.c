@@ -27,17 +27,13 @@ enum status ctl_connect(struct ctl *ctl) {
     return STATUS_OK;
 }
 
-/* Nobody is there to answer; as told by both bus implementations, and by the remote transports when they end. */
+/* Nobody is there to answer, or nobody any more; a remote transport that ends tells so only here. */
 static bool no_broker(const sd_bus_error *error) {
-    static const char *const names[] = {
-        SD_BUS_ERROR_SERVICE_UNKNOWN, SD_BUS_ERROR_NAME_HAS_NO_OWNER,        SD_BUS_ERROR_DISCONNECTED,
-        SD_BUS_ERROR_NO_REPLY,        "org.freedesktop.systemd1.NoSuchUnit",
-    };
+    int r = sd_bus_error_get_errno(error);
 
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        if (sd_bus_error_has_name(error, names[i]))
-            return true;
-    return sd_bus_error_has_name(error, SD_BUS_ERROR_IO_ERROR) || sd_bus_error_get_errno(error) == ECONNRESET;
+    return sd_bus_error_has_name(error, SD_BUS_ERROR_SERVICE_UNKNOWN) ||
+           sd_bus_error_has_name(error, SD_BUS_ERROR_NAME_HAS_NO_OWNER) ||
+           sd_bus_error_has_name(error, SD_BUS_ERROR_NO_REPLY) || r == ENOTCONN || r == ECONNRESET;
 }
 
 static enum status call_failed(const char *about, const sd_bus_error *error, int r) {
@@ -129,7 +125,7 @@ char *ctl_object_name(const char *path, const char **ret_kind) {
 
     if (strcmp(path, BROKER_PATH) == 0) {
         *ret_kind = "broker";
-        return strdup("-");
+        return strdup("");
     }
     if (sd_bus_path_decode_many(path, BROKER_PATH "/vm/%/device/%/region/%", &vm, &device, &region) > 0) {
         *ret_kind = "region";

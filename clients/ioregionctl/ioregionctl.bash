@@ -38,11 +38,11 @@ _ioregionctl() {
         mapfile -t COMPREPLY < <(compgen -W "$(machinectl list --no-legend 2>/dev/null | cut -d ' ' -f 1)" -- "$cur")
         return
         ;;
-    --description | --policy)
+    --description)
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")
         return
         ;;
-    --reason | --user | --group | --unit | --region)
+    --reason)
         return
         ;;
     esac
@@ -53,7 +53,7 @@ _ioregionctl() {
             transport+=("${COMP_WORDS[i]}" "${COMP_WORDS[i + 1]}")
             ((i++))
             ;;
-        --description | --reason | --policy | --user | --group | --unit | --region)
+        --description | --reason)
             ((i++))
             ;;
         -*) ;;
@@ -63,7 +63,7 @@ _ioregionctl() {
         esac
     done
 
-    case ${#arguments[@]}:${arguments[0]} in
+    case ${#arguments[@]}:${arguments[0]-} in
     0:)
         words='list show monitor attach detach revoke unregister policy version'
         options='--json --no-legend --host --machine --help --version'
@@ -92,10 +92,20 @@ _ioregionctl() {
         options='--json --help'
         ;;
     *:policy)
-        [[ ${arguments[1]} == check ]] && mapfile -t COMPREPLY < <(compgen -f -- "$cur") && return
+        case ${arguments[1]-} in
+        check)
+            mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+            return
+            ;;
+        explain)
+            words='vm= device= unit= user= region= channels= timeout= on-disconnect= require= want= dispatch= policy='
+            options='--json --help'
+            compopt -o nospace 2>/dev/null
+            ;;
+        esac
         ;;
     esac
-    case ${arguments[0]} in
+    case ${arguments[0]-} in
     attach)
         options='--description --help'
         ;;

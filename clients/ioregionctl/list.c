@@ -107,13 +107,14 @@ void list_print(const struct ctl *ctl, const char *kind, json_object *rows) {
     const char *titles[MAX_COLUMNS];
     const struct column *shown[MAX_COLUMNS];
     struct table table = {.titles = titles};
+    size_t n_rows = json_object_array_length(rows);
 
     for (const struct column *c = list->columns; c->key; c++)
         if (c->title) {
             shown[table.n_columns] = c;
             titles[table.n_columns++] = c->title;
         }
-    for (size_t i = 0; i < json_object_array_length(rows); i++)
+    for (size_t i = 0; i < n_rows; i++)
         for (size_t j = 0; j < table.n_columns; j++) {
             json_object *value = json_object_object_get(json_object_array_get_idx(rows, i), shown[j]->key);
             _cleanup_(freep) char *text = value ? value_text(value, shown[j]->kind) : NULL;
@@ -122,8 +123,15 @@ void list_print(const struct ctl *ctl, const char *kind, json_object *rows) {
         }
     table_print(&table, stdout, ctl->legend);
     if (ctl->legend)
-        printf("%zu %s\n", json_object_array_length(rows), list->kind);
+        printf("%zu %.*s\n", n_rows, (int) strlen(list->kind) - (n_rows == 1), list->kind);
     table_done(&table);
+}
+
+static enum value_kind kind_of(const struct list *list, const char *key) {
+    for (const struct column *c = list->columns; c->key; c++)
+        if (strcmp(c->key, key) == 0)
+            return c->kind;
+    return VALUE_PLAIN;
 }
 
 json_object *list_json(const char *kind, json_object *rows) {
@@ -133,9 +141,8 @@ json_object *list_json(const char *kind, json_object *rows) {
     for (size_t i = 0; i < json_object_array_length(rows); i++) {
         json_object *row = json_object_new_object();
 
-        for (const struct column *c = list->columns; c->key; c++)
-            json_object_object_add(
-                row, c->key, value_json(json_object_object_get(json_object_array_get_idx(rows, i), c->key), c->kind));
+        json_object_object_foreach(json_object_array_get_idx(rows, i), key, value)
+            json_object_object_add(row, key, value_json(value, kind_of(list, key)));
         json_object_array_add(array, row);
     }
     return array;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -6,21 +7,28 @@
 #include "table.h"
 #include "value.h"
 
-/* Names to the right, values to the left, as systemctl and loginctl do. */
-static void print_properties(json_object *properties, bool as_statistics) {
+static void add_line(struct table *table, const char *name, json_object *value) {
+    _cleanup_(freep) char *text = value_text(value, value_kind_of_property(name)), *label = NULL;
+
+    if (!text || asprintf(&label, "%s:", name) < 0)
+        return;
+    *label = (char) toupper(*label); /* counters are not written as properties are */
+    table_add(table, label);
+    table_add(table, text);
+}
+
+/* Names to the right, values to the left, as systemctl and loginctl do. @statistics may be NULL. */
+static void print_properties(json_object *properties, json_object *statistics) {
     static const char *const titles[] = {">", ""};
     struct table table = TABLE(titles);
 
     json_object_object_foreach(properties, name, value) {
-        _cleanup_(freep) char *text = value_text(value, value_kind_of_property(name)), *label = NULL;
-
         /* what a table below tells in full */
-        if (strcmp(name, "Devices") == 0 || strcmp(name, "Regions") == 0)
-            continue;
-        if (asprintf(&label, "%s%s:", as_statistics ? "Statistics " : "", name) >= 0 && text) {
-            table_add(&table, label);
-            table_add(&table, text);
-        }
+        if (strcmp(name, "Devices") != 0 && strcmp(name, "Regions") != 0)
+            add_line(&table, name, value);
+    }
+    if (statistics) {
+        json_object_object_foreach(statistics, counter, count) add_line(&table, counter, count);
     }
     table_print(&table, stdout, false);
     table_done(&table);
@@ -30,28 +38,28 @@ static enum status show_region(struct ctl *ctl, const char *name, const char *pa
     _cleanup_(json_unrefp) json_object *statistics = NULL, *object = NULL;
     enum status status = ctl_get(ctl, name, path, INTERFACE_REGION, "GetStatistics", "a{st}", &statistics);
 
-    if (status)
-        return status;
     if (ctl->json) {
         object = value_properties_json(properties);
         json_object_object_add(object, "Statistics", json_object_get(statistics));
         value_print(object, true);
-        return STATUS_OK;
-    }
-    print_properties(properties, false);
-    print_properties(statistics, true);
-    return STATUS_OK;
+    } else
+        print_properties(properties, statistics);
+    return status;
 }
 
-/* Add what was counted to each row. A region that went away meanwhile is left as it is. */
-static void add_statistics(struct ctl *ctl, json_object *rows) {
-    for (size_t i = 0; i < json_object_array_length(rows); i++) {
+/* Add what was counted to each row. A VMM that does not answer costs seconds: it is not asked again. */
+static enum status add_statistics(struct ctl *ctl, json_object *rows) {
+    enum status status = STATUS_OK;
+
+    for (size_t i = 0; i < json_object_array_length(rows) && !status; i++) {
         json_object *row = json_object_array_get_idx(rows, i), *statistics;
         const char *path = json_object_get_string(json_object_object_get(row, "path"));
 
-        if (path && !ctl_get(ctl, path, path, INTERFACE_REGION, "GetStatistics", "a{st}", &statistics))
+        status = ctl_get(ctl, path, path, INTERFACE_REGION, "GetStatistics", "a{st}", &statistics);
+        if (!status)
             json_object_object_add(row, "statistics", statistics);
     }
+    return status;
 }
 
 static void print_statistics(const struct ctl *ctl, json_object *rows) {
@@ -83,52 +91,54 @@ static enum status show_owner(struct ctl *ctl, const char *vm, const char *devic
     if (status)
         return status;
     if (device)
-        add_statistics(ctl, rows);
+        status = add_statistics(ctl, rows);
     if (ctl->json) {
         object = value_properties_json(properties);
         json_object_object_add(object, device ? "Regions" : "Devices", list_json(kind, rows));
         value_print(object, true);
-        return STATUS_OK;
+        return status;
     }
-    print_properties(properties, false);
+    print_properties(properties, NULL);
     printf("\n");
     list_print(ctl, kind, rows);
     if (device) {
         printf("\n");
         print_statistics(ctl, rows);
     }
-    return STATUS_OK;
+    return status;
 }
 
-static enum status run(struct ctl *ctl, char **arguments, unsigned n_arguments) {
-    const char *name = n_arguments > 0 ? arguments[0] : "the broker", *path = BROKER_PATH;
-    const char *interface = INTERFACE_MANAGER;
+static enum status show_broker(struct ctl *ctl) {
     _cleanup_(json_unrefp) json_object *properties = NULL, *object = NULL;
-    _cleanup_(freep) char *object_path = NULL, *copy = strdup(name);
-    char *device = copy;
-    enum status status = STATUS_OK;
+    enum status status = ctl_properties(ctl, "broker", BROKER_PATH, INTERFACE_MANAGER, &properties);
 
-    if (n_arguments > 0) {
-        status = ctl_object(name, &object_path, &interface);
-        path = object_path;
-    }
-    if (!status)
-        status = ctl_properties(ctl, name, path, interface, &properties);
     if (status)
         return status;
-    if (strcmp(interface, INTERFACE_REGION) == 0)
-        return show_region(ctl, name, path, properties);
-    if (strcmp(interface, INTERFACE_MANAGER) != 0) {
-        const char *vm = strsep(&device, "/");
-
-        return show_owner(ctl, vm, device, properties);
-    }
     if (ctl->json) {
         object = value_properties_json(properties);
         value_print(object, true);
     } else
-        print_properties(properties, false);
+        print_properties(properties, NULL);
     return STATUS_OK;
+}
+
+static enum status run(struct ctl *ctl, char **arguments, unsigned n_arguments) {
+    _cleanup_(json_unrefp) json_object *properties = NULL;
+    _cleanup_(freep) char *path = NULL;
+    const char *interface, *vm;
+    enum status status;
+
+    if (n_arguments == 0)
+        return show_broker(ctl);
+    status = ctl_object(arguments[0], &path, &interface);
+    if (!status)
+        status = ctl_properties(ctl, arguments[0], path, interface, &properties);
+    if (status)
+        return status;
+    if (strcmp(interface, INTERFACE_REGION) == 0)
+        return show_region(ctl, arguments[0], path, properties);
+    vm = strsep(&arguments[0], "/");
+    return show_owner(ctl, vm, arguments[0], properties); /* what is left is the device, or NULL */
 }
 
 const struct command command_show = {

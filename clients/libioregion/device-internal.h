@@ -18,6 +18,12 @@ enum device_state {
 #define DEVICE_EVENT_LEASE 0x100
 #define DEVICE_EVENT_TIMER 0x101
 
+/* What is needed of a region to check a command; with size 0 it is none. */
+struct device_slot {
+    uint64_t token, size;
+    uint32_t channel;
+};
+
 struct ioregion_device {
     struct ioregion_device_ops ops;
     void *userdata;
@@ -28,7 +34,8 @@ struct ioregion_device {
     char *on_disconnect;
     struct ioregion_region *regions; /* as declared */
     size_t n_regions;
-    const struct ioregion_region **by_token; /* the same, ordered by channel and user_data */
+    struct device_slot *slots;       /* the same by channel and user_data, see device-regions.c */
+    unsigned slot_bits;              /* so many slots, as a power of two */
 
     /* What was granted. */
     uint64_t features, timeout_usec;
@@ -48,6 +55,12 @@ struct ioregion_device {
 /* Without descriptors yet. Everything is copied. */
 int device_new(struct ioregion_device **ret_device, const struct ioregion_region *regions, size_t n_regions,
                size_t n_channels, const struct ioregion_device_ops *ops, void *userdata);
+
+/* Copy and check what the caller declared; -EINVAL with words. */
+int device_copy_regions(struct ioregion_device *device, const struct ioregion_region *regions, size_t n_regions);
+
+/* The size of the region with this token on this channel, 0 when there is none. */
+uint64_t device_region_size(const struct ioregion_device *device, size_t channel, uint64_t token);
 
 /* Take a lease and channels, in place of the ones there were. On failure they remain the caller's. */
 int device_install(struct ioregion_device *device, int lease, const int *channels);

@@ -25,23 +25,6 @@
 /* So many commands are answered before process() lets its caller look after other things. */
 #define PROCESS_COMMANDS 1024
 
-static const struct ioregion_region *find_region(const struct ioregion_device *device, size_t channel, uint64_t token) {
-    size_t low = 0, high = device->n_regions;
-
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        const struct ioregion_region *region = device->by_token[middle];
-
-        if (region->channel == channel && region->user_data == token)
-            return region;
-        if (region->channel < channel || (region->channel == channel && region->user_data < token))
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return NULL;
-}
-
 /* A receive of nothing: end of file, or an empty packet? */
 static int end_or_empty(int fd) {
     struct pollfd poll_fd = {.fd = fd, .events = POLLIN | POLLRDHUP};
@@ -61,11 +44,11 @@ static int respond(int fd, const struct ioregion_response *response, int flags) 
 }
 
 static int execute(struct ioregion_device *device, size_t channel, const struct ioregion_command *command, int flags) {
-    const struct ioregion_region *region = find_region(device, channel, command->user_data);
+    uint64_t region_size = device_region_size(device, channel, command->user_data);
     unsigned size = ioregion_info_size(command->info);
     struct ioregion_response response = {.data = 0};
 
-    if (!region || !ioregion_command_valid(command, region->size, device->features))
+    if (!ioregion_command_valid(command, region_size, device->features))
         return -EPROTO;
     if (ioregion_info_is_write(command->info))
         device->ops.write(device->userdata, command->user_data, command->offset, size, command->data);
@@ -107,32 +90,6 @@ static void end(struct ioregion_device *device, int result, unsigned reason) {
         device->ops.ended(device->userdata, reason);
 }
 
-/* A channel came to its end: what does the broker say? */
-static void await_last_word(struct ioregion_device *device) {
-    struct itimerspec limit = {.it_value.tv_sec = LAST_WORD_SECONDS};
-
-    if (device->lease < 0) {
-        end(device, -ECONNRESET, 0);
-        return;
-    }
-    for (size_t i = 0; i < device->n_channels; i++)
-        epoll_ctl(device->epoll, EPOLL_CTL_DEL, device->channels[i], NULL);
-    timerfd_settime(device->timer, 0, &limit, NULL);
-    device->state = DEVICE_ENDING;
-    /* Set after stop() set it, the limit would undo its wake-up. */
-    if (atomic_load(&device->stopped))
-        end(device, -EINTR, 0);
-}
-
-static void channel_failed(struct ioregion_device *device, int error) {
-    if (atomic_load(&device->stopped))
-        end(device, -EINTR, 0);
-    else if (error == -EPROTO)
-        end(device, -EPROTO, 0);
-    else
-        await_last_word(device);
-}
-
 static void hear_lease(struct ioregion_device *device) {
     unsigned reason = 0;
     int r = lease_client_receive_revoke(device->lease, &reason);
@@ -146,6 +103,35 @@ static void hear_lease(struct ioregion_device *device) {
         if (device->state == DEVICE_ENDING)
             end(device, -ECONNRESET, 0);
     }
+}
+
+/* A channel came to its end: what does the broker say? */
+static void await_last_word(struct ioregion_device *device) {
+    struct itimerspec limit = {.it_value.tv_sec = LAST_WORD_SECONDS};
+
+    if (device->lease < 0) {
+        end(device, -ECONNRESET, 0);
+        return;
+    }
+    for (size_t i = 0; i < device->n_channels; i++)
+        epoll_ctl(device->epoll, EPOLL_CTL_DEL, device->channels[i], NULL);
+    device->state = DEVICE_ENDING;
+    hear_lease(device);
+    if (device->state == DEVICE_ENDED)
+        return;
+    timerfd_settime(device->timer, 0, &limit, NULL);
+    /* Set after stop() set it, the limit would undo its wake-up. */
+    if (atomic_load(&device->stopped))
+        end(device, -EINTR, 0);
+}
+
+static void channel_failed(struct ioregion_device *device, int error) {
+    if (atomic_load(&device->stopped))
+        end(device, -EINTR, 0);
+    else if (error == -EPROTO)
+        end(device, -EPROTO, 0);
+    else
+        await_last_word(device);
 }
 
 /* Deal with all that is there, after waiting for it up to @timeout (poll's). Returns how much there was. */

@@ -9,39 +9,6 @@
 #include "device-internal.h"
 #include "error.h"
 #include "lease-client.h"
-#include "range.h"
-
-static int by_channel_and_token(const void *a, const void *b) {
-    const struct ioregion_region *x = *(const struct ioregion_region *const *) a;
-    const struct ioregion_region *y = *(const struct ioregion_region *const *) b;
-
-    if (x->channel != y->channel)
-        return x->channel < y->channel ? -1 : 1;
-    return x->user_data < y->user_data ? -1 : x->user_data > y->user_data;
-}
-
-static int copy_regions(struct ioregion_device *device, const struct ioregion_region *regions, size_t n_regions) {
-    device->regions = calloc(n_regions, sizeof(*regions));
-    device->by_token = calloc(n_regions, sizeof(*device->by_token));
-    if (!device->regions || !device->by_token)
-        return last_error_step(-ENOMEM, "regions");
-    device->n_regions = n_regions;
-    memcpy(device->regions, regions, n_regions * sizeof(*regions));
-
-    for (size_t i = 0; i < n_regions; i++) {
-        const struct ioregion_region *region = device->regions + i;
-
-        if (!range_valid(region->space, region->base, region->size) || region->reserved ||
-            region->flags & ~IOREGION_REGION_POSTED || region->channel >= device->n_channels)
-            return last_error_set(-EINVAL, "region %zu is not valid", i);
-        device->by_token[i] = region;
-    }
-    qsort(device->by_token, n_regions, sizeof(*device->by_token), by_channel_and_token);
-    for (size_t i = 1; i < n_regions; i++)
-        if (by_channel_and_token(device->by_token + i - 1, device->by_token + i) == 0)
-            return last_error_set(-EINVAL, "two regions have the same user_data on one channel");
-    return 0;
-}
 
 int device_new(struct ioregion_device **ret_device, const struct ioregion_region *regions, size_t n_regions,
                size_t n_channels, const struct ioregion_device_ops *ops, void *userdata) {
@@ -64,7 +31,7 @@ int device_new(struct ioregion_device **ret_device, const struct ioregion_region
         return last_error_step(-ENOMEM, "device");
     for (device->n_channels = 0; device->n_channels < n_channels; device->n_channels++)
         device->channels[device->n_channels] = -1;
-    r = copy_regions(device, regions, n_regions);
+    r = device_copy_regions(device, regions, n_regions);
     if (r < 0)
         return r;
 
@@ -135,7 +102,7 @@ struct ioregion_device *device_discard(struct ioregion_device *device) {
     fd_close(device->timer);
     free(device->channels);
     free(device->regions);
-    free(device->by_token);
+    free(device->slots);
     free(device->vm);
     free(device->name);
     free(device->on_disconnect);

@@ -22,12 +22,15 @@
 
 struct region {
     uint64_t id; /* first, for the search tree */
-    uint64_t base, size, user_data, grace_usec, features;
-    uint32_t space, flags, on_disconnect;
+    /* what every access needs, close together */
+    uint64_t base, size, user_data, features;
     struct channel *channel;
-    LIST_ENTRY(region) siblings; /* on the channel; process() only */
-    atomic_uint users;           /* REGION_USER for each vCPU inside, plus REGION_REMOVED */
+    uint32_t space, flags;
+    atomic_uint users; /* REGION_USER for each vCPU inside, plus REGION_REMOVED */
+    uint32_t on_disconnect;
     atomic_uint_fast64_t reads, writes, posted, failures, timeouts;
+    uint64_t grace_usec;
+    LIST_ENTRY(region) siblings; /* on the channel; process() only */
 };
 
 #define REGION_REMOVED 1u

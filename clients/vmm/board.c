@@ -37,8 +37,7 @@ int board_exit(struct board *board, struct kvm_run *run) {
     switch (run->exit_reason) {
     case KVM_EXIT_IO:
         for (uint32_t i = 0; i < run->io.count; i++, data += run->io.size)
-            board_access(board, IOREGION_PIO, run->io.port, data, run->io.size,
-                         run->io.direction == KVM_EXIT_IO_OUT);
+            board_access(board, IOREGION_PIO, run->io.port, data, run->io.size, run->io.direction == KVM_EXIT_IO_OUT);
         return 0;
     case KVM_EXIT_MMIO:
         board_access(board, IOREGION_MMIO, run->mmio.phys_addr, run->mmio.data, run->mmio.len, run->mmio.is_write);

@@ -18,183 +18,181 @@
 #define WORDS  10
 #define STEP_SIZE 12
 
-    .intel_syntax noprefix
     .section .rodata
     .code16
     .globl guest_demo, guest_demo_end
 
 guest_demo:
-    xor ax, ax
-    mov ds, ax
-    mov ss, ax
-    mov sp, GUEST_LOAD
-    mov ax, SCRATCH_BASE >> 4
-    mov es, ax                              /* es: the scratch device, everywhere below */
-    cld
-    mov si, AT(steps)                       /* si: the step */
+    xorw %ax, %ax
+    movw %ax, %ds
+    movw %ax, %ss
+    movw $GUEST_LOAD, %sp
+    movw $(SCRATCH_BASE >> 4), %ax
+    movw %ax, %es                           /* es: the scratch device, everywhere below */
+    movw $AT(steps), %si                    /* si: the step */
 
 next_step:
-    cmp byte ptr [si + KIND], END
+    cmpb $END, KIND(%si)
     je finish
-    mov bx, AT(text_guest)
+    movw $AT(text_guest), %bx
     call print
-    mov bx, AT(text_uart)
-    cmp byte ptr [si + DEVICE], UART
+    movw $AT(text_uart), %bx
+    cmpb $UART, DEVICE(%si)
     je 1f
-    mov bx, AT(text_scratch)
+    movw $AT(text_scratch), %bx
 1:  call print
-    cmp byte ptr [si + KIND], SEND
+    cmpb $SEND, KIND(%si)
     je send
 
-    mov bx, AT(text_offset)
+    movw $AT(text_offset), %bx
     call print
-    movzx eax, word ptr [si + OFFSET]
-    mov cl, 1
+    movzwl OFFSET(%si), %eax
+    movb $1, %cl
     call print_hex
-    mov al, ']'
-    out DEBUG_PORT, al
+    movb $']', %al
+    outb %al, $DEBUG_PORT
 
-    cmp byte ptr [si + KIND], READ
+    cmpb $READ, KIND(%si)
     je 2f
-    mov bx, AT(text_wrote)
+    movw $AT(text_wrote), %bx
     call print
-    mov eax, [si + VALUE]
+    movl VALUE(%si), %eax
     call print_value
     call write_value
-    cmp byte ptr [si + KIND], WRITE
+    cmpb $WRITE, KIND(%si)
     je end_line
-2:  mov bx, AT(text_read)
+2:  movw $AT(text_read), %bx
     call print
     call read_value
     call print_value
-    cmp eax, [si + VALUE]
+    cmpl VALUE(%si), %eax
     je end_line
-    mov byte ptr [AT(failed)], 1
-    mov bx, AT(text_wanted)
+    movb $1, AT(failed)
+    movw $AT(text_wanted), %bx
     call print
-    mov eax, [si + VALUE]
+    movl VALUE(%si), %eax
     call print_value
 
 end_line:
-    mov bx, AT(text_open)
+    movw $AT(text_open), %bx
     call print
-    mov bx, [si + WORDS]
+    movw WORDS(%si), %bx
     call print
-    mov bx, AT(text_close)
+    movw $AT(text_close), %bx
     call print
-    add si, STEP_SIZE
+    addw $STEP_SIZE, %si
     jmp next_step
 
 finish:
-    mov al, [AT(failed)]
-    out EXIT_PORT, al
+    movb AT(failed), %al
+    outb %al, $EXIT_PORT
     hlt
 
 /* send the step's words, each byte when the transmitter has room */
 send:
-    mov bx, AT(text_sends)
+    movw $AT(text_sends), %bx
     call print
-    mov bx, [si + WORDS]
-1:  mov al, [bx]
-    inc bx
-    test al, al
+    movw WORDS(%si), %bx
+1:  movb (%bx), %al
+    incw %bx
+    testb %al, %al
     jz 2f
     call send_byte
     jmp 1b
-2:  mov al, '\n'
+2:  movb $'\n', %al
     call send_byte
     jmp end_line
 
 send_byte:
-    mov ah, al
-    mov cx, 10000
-    mov dx, UART_BASE + 5
-1:  in al, dx
-    test al, 0x20
+    movb %al, %ah
+    movw $10000, %cx
+    movw $(UART_BASE + 5), %dx
+1:  inb %dx, %al
+    testb $0x20, %al
     loopz 1b
-    mov dx, UART_BASE
-    mov al, ah
-    out dx, al
+    movw $UART_BASE, %dx
+    movb %ah, %al
+    outb %al, %dx
     ret
 
 /* write eax to the step's register; ports are a byte wide */
 write_value:
-    cmp byte ptr [si + DEVICE], UART
+    cmpb $UART, DEVICE(%si)
     jne 1f
-    mov dx, [si + OFFSET]
-    add dx, UART_BASE
-    out dx, al
+    movw OFFSET(%si), %dx
+    addw $UART_BASE, %dx
+    outb %al, %dx
     ret
-1:  mov di, [si + OFFSET]
-    cmp byte ptr [si + WIDTH], 2
+1:  movw OFFSET(%si), %di
+    cmpb $2, WIDTH(%si)
     je 2f
     ja 3f
-    mov es:[di], al
+    movb %al, %es:(%di)
     ret
-2:  mov es:[di], ax
+2:  movw %ax, %es:(%di)
     ret
-3:  mov es:[di], eax
+3:  movl %eax, %es:(%di)
     ret
 
 /* eax: read from the step's register */
 read_value:
-    xor eax, eax
-    cmp byte ptr [si + DEVICE], UART
+    xorl %eax, %eax
+    cmpb $UART, DEVICE(%si)
     jne 1f
-    mov dx, [si + OFFSET]
-    add dx, UART_BASE
-    in al, dx
+    movw OFFSET(%si), %dx
+    addw $UART_BASE, %dx
+    inb %dx, %al
     ret
-1:  mov di, [si + OFFSET]
-    cmp byte ptr [si + WIDTH], 2
+1:  movw OFFSET(%si), %di
+    cmpb $2, WIDTH(%si)
     je 2f
     ja 3f
-    mov al, es:[di]
+    movb %es:(%di), %al
     ret
-2:  mov ax, es:[di]
+2:  movw %es:(%di), %ax
     ret
-3:  mov eax, es:[di]
+3:  movl %es:(%di), %eax
     ret
 
 /* print the text at bx; eax, cx kept */
 print:
-    push ax
-1:  mov al, [bx]
-    inc bx
-    test al, al
+    pushw %ax
+1:  movb (%bx), %al
+    incw %bx
+    testb %al, %al
     jz 2f
-    out DEBUG_PORT, al
+    outb %al, $DEBUG_PORT
     jmp 1b
-2:  pop ax
+2:  popw %ax
     ret
 
 /* print eax in as many bytes as the step's width; eax kept */
 print_value:
-    mov cl, [si + WIDTH]
+    movb WIDTH(%si), %cl
 
 /* print the cl lowest bytes of eax; eax kept */
 print_hex:
-    push eax
-    mov bx, AT(text_0x)
+    pushl %eax
+    movw $AT(text_0x), %bx
     call print
-    mov edx, eax
-    add cl, cl
-    mov ch, cl                              /* ch: digits left */
-    mov cl, 8
-    sub cl, ch
-    shl cl, 2
-    shl edx, cl                             /* the first digit is on top */
-1:  rol edx, 4
-    mov al, dl
-    and al, 15
-    add al, '0'
-    cmp al, '9'
+    movl %eax, %edx
+    addb %cl, %cl
+    movb %cl, %ch                           /* ch: digits left */
+    movb $8, %cl
+    subb %ch, %cl
+    shlb $2, %cl
+    shll %cl, %edx                          /* the first digit is on top */
+1:  roll $4, %edx
+    movb %dl, %al
+    andb $15, %al
+    addb $'0', %al
+    cmpb $'9', %al
     jbe 2f
-    add al, 'a' - '9' - 1
-2:  out DEBUG_PORT, al
-    dec ch
+    addb $('a' - '9' - 1), %al
+2:  outb %al, $DEBUG_PORT
+    decb %ch
     jnz 1b
-    pop eax
+    popl %eax
     ret
 
 failed:       .byte 0

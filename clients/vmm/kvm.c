@@ -46,6 +46,9 @@ int kvm_vm_new(struct kvm_vm **ret_vm, int kvm, const void *image, size_t size, 
     vm->vm = ioctl(kvm, KVM_CREATE_VM, 0);
     if (vm->vm < 0)
         return -errno;
+    /* Not every CPU runs real mode as a guest: there KVM plays it, and needs three pages out of the way. */
+    if (ioctl(vm->vm, KVM_SET_TSS_ADDR, 0xfffbd000ul) < 0)
+        return -errno;
     r = add_memory(vm);
     if (r < 0)
         return r;

@@ -193,8 +193,7 @@ static int make_guest(struct vmm *vmm) {
     if (kvm < 0 && !options->no_kvm)
         kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
     if (options->no_kvm || (kvm < 0 && !options->guest)) {
-        say("no KVM (%s): its accesses are replayed without a vCPU",
-            options->no_kvm ? "--no-kvm" : strerror(errno));
+        say("no KVM (%s): its accesses are replayed without a vCPU", options->no_kvm ? "--no-kvm" : strerror(errno));
         return 0;
     }
     if (kvm < 0)

@@ -25,8 +25,8 @@
 #define PORT      0x3f8
 #define EXIT_PORT 0xf4
 #define LOAD      0x1000
-#define ACCESSES  2000
-#define ROUNDS    41
+#define ACCESSES  200 /* a round is short, so that both ways meet the same weather */
+#define ROUNDS    401
 #define LIMIT     300 /* seconds, for everything */
 
 /* Read the port eCX times, then tell. */

@@ -46,6 +46,8 @@ static void test_units(void **state) {
         {"vm-${vm}.service", "xvm-a.service", NULL, NULL},
         {"vm-${vm}.service", "vm-.servic", NULL, NULL},
         {"vm-${vm}.service", "vm-a@b.service", NULL, NULL},
+        {"vm-${vm}.service", "vm-a.service@b.service", NULL, NULL},
+        {"${vm}@x.service", "a", NULL, NULL},
         {"vm@${vm}.service", "vm@a.service", "a", ""},
         {"vm@${vm}.service", "vm@a:d.service", NULL, NULL},
         {"vm@${vm}.service", "vm@a@b.service", NULL, NULL},
@@ -146,6 +148,25 @@ static void test_long_unit(void **state) {
     pool_clear(&pool);
 }
 
+/* 66: a glob of many wildcards costs no exponential time; the test's time limit would tell. */
+static void test_66_many_wildcards(void **state) {
+    char text[PATTERN_MAX + 1], unit[PATTERN_MAX + 1];
+    struct pool pool = {0};
+    struct unit_pattern pattern;
+    struct binding binding;
+    const char *problem;
+
+    for (size_t i = 0; i < PATTERN_MAX; i++)
+        text[i] = "*a"[i % 2];
+    text[PATTERN_MAX - 1] = 'b';
+    text[PATTERN_MAX] = '\0';
+    memset(unit, 'a', sizeof(unit));
+    unit[PATTERN_MAX] = '\0';
+    assert_int_equal(unit_pattern_compile(&pool, text, &pattern, &problem), 0);
+    assert_false(unit_pattern_match(&pattern, unit, &binding));
+    pool_clear(&pool);
+}
+
 static void test_vms(void **state) {
     static const struct {
         const char *pattern, *vm;
@@ -182,6 +203,7 @@ int main(void) {
         cmocka_unit_test(test_units),
         cmocka_unit_test(test_refused_units),
         cmocka_unit_test(test_long_unit),
+        cmocka_unit_test(test_66_many_wildcards),
         cmocka_unit_test(test_vms),
     };
 

@@ -172,7 +172,8 @@ static void test_fifo_resets(void **state) {
 static void test_trigger_levels(void **state) {
     static const struct {
         uint8_t bits, level;
-    } triggers[] = {{UART_FCR_TRIGGER_1, 1}, {UART_FCR_TRIGGER_4, 4}, {UART_FCR_TRIGGER_8, 8}, {UART_FCR_TRIGGER_14, 14}};
+    } triggers[] = {{UART_FCR_TRIGGER_1, 1}, {UART_FCR_TRIGGER_4, 4}, {UART_FCR_TRIGGER_8, 8},
+                  {UART_FCR_TRIGGER_14, 14}};
 
     out(UART_IER, UART_IER_RDI);
     for (unsigned t = 0; t < 4; t++) {
