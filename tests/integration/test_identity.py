@@ -167,19 +167,35 @@ class Identity(rig.Case):
             os.waitpid(actors.fork(lambda: actors.prove(lease)), 0)
         self.unproven(unit=VICTIM, prove=prove)
 
-    def test_53_parent_calls_with_its_childs_socket(self):
+    def child_with_lease(self, afterwards=lambda lease: None):
+        """A make_lease() whose pair is a child's, which goes on to do something with it."""
         def make_lease():
             inbox, outbox = socket.socketpair()
 
             def child():
-                ends = actors.make_lease()
-                socket.send_fds(outbox, [b'x'], [end.fileno() for end in ends])
+                mine, theirs = actors.make_lease()
+                socket.send_fds(outbox, [b'x'], [mine.fileno(), theirs.fileno()])
+                afterwards(mine)
 
-            pid = actors.fork(child)
+            actors.fork(child)
             _, fds, _, _ = socket.recv_fds(inbox, 1, 2)
-            os.waitpid(pid, 0)
             return tuple(socket.socket(fileno=fd) for fd in fds)
-        self.unproven(make_lease=make_lease)
+        return make_lease
+
+    def test_53_parent_calls_with_its_childs_socket(self):
+        self.unproven(make_lease=self.child_with_lease())
+
+    def test_53_parent_calls_and_its_child_proves(self):
+        def prove_and_stay(lease):
+            actors.prove(lease)
+            lease.recv(256)  # the end of it
+        self.unproven(make_lease=self.child_with_lease(prove_and_stay), prove=lambda lease: None)
+
+    def test_53_caller_becomes_another_user(self):
+        def prove(lease):
+            actors.become(rig.DEVICE_USER)
+            actors.prove(lease)
+        self.unproven(user='root', prove=prove)
 
     def test_53_socket_of_another_user(self):
         ends = actors.make_lease()  # made by root, who could do all

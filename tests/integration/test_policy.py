@@ -53,7 +53,8 @@ class Policy(rig.Case):
         texts = {'66 duplicate keys': '{"version": 1, "version": 1}',
                  '66 nested deeply': deep,
                  '66 invalid UTF-8': b'{"version": 1, "vmms": [{"name": "\xff\xfe"}]}',
-                 'half-written': '{"version": 1, "vm', 'empty': '', 'of a newer version': '{"version": 2}', 'unknown key': '{"version": 1, "colour": 1}',
+                 'half-written': '{"version": 1, "vm', 'empty': '',
+                 'of a newer version': '{"version": 2}', 'unknown key': '{"version": 1, "colour": 1}',
                  '66 huge': '{"version": 1}' + ' ' * (64 << 20)}
         for name, text in texts.items():
             with self.subTest(name):
