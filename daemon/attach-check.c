@@ -5,7 +5,7 @@
 
 #include "allowed.h"
 #include "attach-check.h"
-#include "policy/features.h"
+#include "policy/negotiate.h"
 
 static int check_region(const struct attach_request *request, size_t i, struct refusal *ret_refusal) {
     const struct ioregion_region *region = &request->regions[i];

@@ -5,7 +5,7 @@
 
 #include "bus-error.h"
 #include "bus-parse.h"
-#include "policy/features.h"
+#include "internal/names.h"
 
 /* The names of all options, for an error that teaches. */
 static const char *known_options(const struct option *options, char *buffer, size_t size) {
@@ -135,7 +135,7 @@ static int read_range(sd_bus_message *message, struct ioregion_region *region, s
     r = sd_bus_message_read(message, "stt", &space, &region->base, &region->size);
     if (r < 0)
         return r;
-    r = space_from_name(space);
+    r = name_index(space_names, space);
     if (r < 0)
         return bus_error_refuse(ret_error, REFUSAL_INVALID_REGION, "'%.32s' is no address space: mmio or pio", space);
     region->space = (uint32_t) r;
@@ -216,7 +216,7 @@ int parse_on_disconnect(sd_bus_message *message, enum ioregion_on_disconnect *re
     r = sd_bus_message_read_basic(message, 's', &name);
     if (r < 0)
         return r;
-    r = on_disconnect_from_name(name);
+    r = name_index(on_disconnect_names, name);
     if (r < 0)
         return bus_error_invalid(ret_error, "on-disconnect is 'ones', 'hold' or 'remove', not '%.32s'", name);
     *ret_which = (enum ioregion_on_disconnect) r;

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "bus-value.h"
-#include "policy/features.h"
+#include "internal/names.h"
 
 int append_features(sd_bus_message *message, uint64_t features) {
     int r = sd_bus_message_open_container(message, 'a', "s");

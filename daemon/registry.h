@@ -13,8 +13,8 @@
 
 #include "dispatcher.h"
 #include "identity.h"
+#include "internal/names.h"
 #include "ledger.h"
-#include "names.h"
 #include "policy/policy.h"
 #include "region-map.h"
 

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "internal/names.h"
 #include "policy/compile-rule.h"
 #include "policy/quantity.h"
 
@@ -93,11 +94,7 @@ static int compile_rule_limits(struct compiler *c, const struct json_node *node,
 }
 
 static int compile_on_disconnect(struct compiler *c, const struct json_node *node, struct rule *rule) {
-    static const char *const choices[] = {[IOREGION_ON_DISCONNECT_ONES] = "ones",
-                                          [IOREGION_ON_DISCONNECT_HOLD] = "hold",
-                                          [IOREGION_ON_DISCONNECT_REMOVE] = "remove",
-                                          NULL};
-    int r = read_choices(&c->reader, node, choices, &rule->on_disconnect);
+    int r = read_choices(&c->reader, node, on_disconnect_names, &rule->on_disconnect);
 
     if (r >= 0 && !rule->on_disconnect)
         return READ_FAIL(&c->reader, node, "nothing is left; name \"ones\", \"hold\", \"remove\" or several of them");

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "internal/names.h"
 #include "policy/rule.h"
 
 /* Fill the verdict in; false, so that a check can end with it. */
@@ -52,7 +53,7 @@ void policy_check_register(const struct policy *policy, const struct policy_subj
                            const struct policy_register *question, struct policy_verdict *v) {
     const struct rule *rule;
 
-    if (!name_valid(question->vm)) {
+    if (!name_is_valid(question->vm)) {
         refuse(v, "default", "\"%.64s\" is no valid VM name", question->vm);
         return;
     }
@@ -66,10 +67,6 @@ void policy_check_register(const struct policy *policy, const struct policy_subj
                                                         : "both");
     else
         allow(v, rule, "rule %s lets the caller register VM %.64s", rule->name, question->vm);
-}
-
-static const char *space_name(uint32_t space) {
-    return space == IOREGION_PIO ? "pio" : "mmio";
 }
 
 static bool region_allowed(const struct region_rule *allowed, const struct ioregion_region *asked) {
@@ -132,8 +129,6 @@ static bool check_interrupt(const struct rule *rule, uint32_t interrupt, struct 
 }
 
 static bool check_counts(const struct rule *rule, const struct policy_attach *q, struct policy_verdict *v) {
-    static const char *const names[] = {"ones", "hold", "remove"};
-
     if (q->n_regions > rule->max_regions)
         return refuse(v, rule->name, "%zu regions are too many; the rule allows %ju", q->n_regions,
                       (uintmax_t) rule->max_regions);
@@ -146,9 +141,9 @@ static bool check_counts(const struct rule *rule, const struct policy_attach *q,
     if ((unsigned) q->on_disconnect > IOREGION_ON_DISCONNECT_REMOVE)
         return refuse(v, rule->name, "on-disconnect %u is unknown", (unsigned) q->on_disconnect);
     if (!(rule->on_disconnect & POLICY_ON_DISCONNECT(q->on_disconnect)))
-        return refuse(v, rule->name, "on-disconnect %s is not allowed; the rule allows%s%s%s", names[q->on_disconnect],
-                      rule->on_disconnect & 1 ? " ones" : "", rule->on_disconnect & 2 ? " hold" : "",
-                      rule->on_disconnect & 4 ? " remove" : "");
+        return refuse(v, rule->name, "on-disconnect %s is not allowed; the rule allows%s%s%s",
+                      on_disconnect_name(q->on_disconnect), rule->on_disconnect & 1 ? " ones" : "",
+                      rule->on_disconnect & 2 ? " hold" : "", rule->on_disconnect & 4 ? " remove" : "");
     return true;
 }
 
@@ -169,7 +164,7 @@ void policy_check_attach(const struct policy *policy, const struct policy_subjec
                          const struct policy_attach *question, struct policy_verdict *v) {
     const struct rule *rule;
 
-    if (!name_valid(question->vm) || !name_valid(question->device)) {
+    if (!name_is_valid(question->vm) || !name_is_valid(question->device)) {
         refuse(v, "default", "\"%.64s\" and \"%.64s\" are no valid VM and device names", question->vm,
                question->device);
         return;

@@ -4,7 +4,8 @@
 
 #include "policy/accounts.h"
 #include "policy/explain.h"
-#include "policy/features.h"
+#include "internal/names.h"
+#include "policy/negotiate.h"
 
 static int find_groups(const struct policy_accounts *accounts, const struct explain_question *q, gid_t **ret_gids,
                        size_t *ret_n, const char **ret_unknown) {

@@ -111,7 +111,7 @@ static bool unescape(const char *text, size_t size, char *ret_name) {
     for (size_t i = 0; i < size; i++, n++) {
         const char *high, *low;
 
-        if (n == NAME_SIZE - 1)
+        if (n == NAME_LENGTH_MAX)
             return false;
         ret_name[n] = text[i];
         if (text[i] != '\\')
@@ -126,13 +126,13 @@ static bool unescape(const char *text, size_t size, char *ret_name) {
         i += 3;
     }
     ret_name[n] = '\0';
-    return strlen(ret_name) == n && name_valid(ret_name);
+    return strlen(ret_name) == n && name_is_valid(ret_name);
 }
 
 /* One name may be bound twice, on both sides of the '@': to the same value. */
 static bool bind(struct binding *binding, char which, const char *text, size_t size) {
     char *slot = which == 'v' ? binding->vm : binding->device;
-    char name[NAME_SIZE];
+    char name[NAME_LENGTH_MAX + 1];
 
     if (!unescape(text, size, name) || (*slot && strcmp(slot, name)))
         return false;
@@ -196,9 +196,9 @@ bool unit_pattern_match(const struct unit_pattern *pattern, const char *unit, st
     }
     instance = bind_instance(unit);
     if (!pattern->has_vm)
-        memcpy(binding.vm, instance.vm, NAME_SIZE);
+        memcpy(binding.vm, instance.vm, NAME_LENGTH_MAX + 1);
     if (!pattern->has_device)
-        memcpy(binding.device, instance.device, NAME_SIZE);
+        memcpy(binding.device, instance.device, NAME_LENGTH_MAX + 1);
     *ret_binding = binding;
     return true;
 }

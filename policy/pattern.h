@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "internal/names.h"
 #include "policy/pool.h"
 #include "policy/quantity.h"
 
@@ -24,7 +25,7 @@
 
 /* What a unit stands for; empty where it says nothing. */
 struct binding {
-    char vm[NAME_SIZE], device[NAME_SIZE];
+    char vm[NAME_LENGTH_MAX + 1], device[NAME_LENGTH_MAX + 1];
 };
 
 /* Half a unit pattern: a glob, or literals around one or two placeholders. */

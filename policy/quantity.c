@@ -75,10 +75,3 @@ bool parse_rate(const char *text, uint64_t *ret_per_second) {
     *ret_per_second = value;
     return true;
 }
-
-bool name_valid(const char *name) {
-    static const char valid[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
-    size_t size = strspn(name, valid);
-
-    return size > 0 && size < NAME_SIZE && !name[size] && !strchr("._-", name[0]);
-}

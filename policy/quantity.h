@@ -16,8 +16,4 @@ bool parse_duration(const char *text, uint64_t *ret_usec);
 /* Rates: "100/s". */
 bool parse_rate(const char *text, uint64_t *ret_per_second);
 
-/* Names of VMs, devices and rules: 1 to 64 of [A-Za-z0-9._-], the first a letter or digit. */
-#define NAME_SIZE 65 /* with the NUL */
-bool name_valid(const char *name);
-
 #endif

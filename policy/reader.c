@@ -5,7 +5,7 @@
 
 #include <ioregion/wire.h>
 
-#include "policy/features.h"
+#include "internal/names.h"
 #include "policy/quantity.h"
 #include "policy/reader.h"
 #include "policy/suggest.h"
@@ -168,7 +168,7 @@ int read_name(struct reader *r, const struct json_node *node, const char **ret_n
     ret = read_string(r, node, &name);
     if (ret < 0)
         return ret;
-    if (!name_valid(name))
+    if (!name_is_valid(name))
         return READ_FAIL(r, node,
                          "\"%.40s\" is no name; names are 1 to 64 of A-Z a-z 0-9 . _ -, "
                          "and begin with a letter or digit",
@@ -245,11 +245,10 @@ int read_features(struct reader *r, const struct json_node *node, uint64_t *ret_
 }
 
 int read_space(struct reader *r, const struct json_node *node, uint32_t *ret_space) {
-    static const char *const spaces[] = {[IOREGION_MMIO] = "mmio", [IOREGION_PIO] = "pio", NULL};
     unsigned space;
     int ret;
 
-    ret = read_choice(r, node, spaces, &space);
+    ret = read_choice(r, node, space_names, &space);
     if (ret >= 0)
         *ret_space = space;
     return ret;

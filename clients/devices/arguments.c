@@ -6,9 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const feature_names[] = {"posted-writes", "replay", "out-of-order", "interrupts", "state"};
-
-#define N_FEATURES (sizeof(feature_names) / sizeof(*feature_names))
+#include "internal/cleanup.h"
+#include "internal/names.h"
 
 int argument_number(const char *text, uint64_t min, uint64_t max, uint64_t *ret_value) {
     static const char units[] = "KMG";
@@ -34,12 +33,11 @@ int argument_number(const char *text, uint64_t min, uint64_t max, uint64_t *ret_
 }
 
 int argument_space(const char *text, uint32_t *ret_space) {
-    if (strcmp(text, "mmio") == 0)
-        *ret_space = IOREGION_MMIO;
-    else if (strcmp(text, "pio") == 0)
-        *ret_space = IOREGION_PIO;
-    else
-        return -EINVAL;
+    int space = name_index(space_names, text);
+
+    if (space < 0)
+        return space;
+    *ret_space = (uint32_t) space;
     return 0;
 }
 
@@ -57,24 +55,17 @@ int argument_range(const char *text, struct ioregion_range *ret_range) {
     return 0;
 }
 
-static uint64_t feature_bit(const char *name, size_t length) {
-    for (unsigned i = 0; i < N_FEATURES; i++)
-        if (strlen(feature_names[i]) == length && memcmp(feature_names[i], name, length) == 0)
-            return UINT64_C(1) << i;
-    return 0;
-}
-
 int argument_features(const char *text, uint64_t *ret_features) {
+    _cleanup_(freep) char *copy = strdup(text);
     uint64_t features = 0;
+    char *rest = copy;
 
-    while (*text) {
-        size_t length = strcspn(text, ",");
-        uint64_t bit = feature_bit(text, length);
-
-        if (!bit || (text[length] && !text[length + 1]))
+    if (!copy)
+        return -ENOMEM;
+    for (const char *name; *text && (name = strsep(&rest, ","));) {
+        if (!feature_from_name(name))
             return -EINVAL;
-        features |= bit;
-        text += length + !!text[length];
+        features |= feature_from_name(name);
     }
     *ret_features = features;
     return 0;
@@ -84,7 +75,7 @@ const char *features_text(uint64_t features) {
     static char text[128];
 
     text[0] = '\0';
-    for (unsigned i = 0; i < N_FEATURES; i++)
+    for (unsigned i = 0; feature_names[i]; i++)
         if (features & (UINT64_C(1) << i)) {
             if (text[0])
                 strcat(text, ",");

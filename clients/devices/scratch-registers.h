@@ -40,7 +40,7 @@ enum scratch_action {
 struct scratch {
     uint8_t *memory; /* the caller's, size bytes */
     uint64_t size;
-    bool controls;   /* the last SCRATCH_CONTROL_SIZE bytes are the control page */
+    bool controls; /* the last SCRATCH_CONTROL_SIZE bytes are the control page */
     uint32_t reads, writes;
     enum scratch_action next; /* armed: due at the next access */
     uint32_t argument;        /* of that */

@@ -15,22 +15,21 @@
 #include "scratch-registers.h"
 #include "service.h"
 
-static const char help[] =
-    "ioregion-scratch --vm NAME --base ADDRESS [OPTION...]\n"
-    "\n"
-    "Serve registers that keep what is written to them, at every offset and width.\n"
-    "\n"
-    "The registers:\n"
-    "  --size N              bytes, with K, M or G after it (default 4K)\n"
-    "  --posted              the guest doesn't wait for its writes to be taken;\n"
-    "                        requires the feature posted-writes\n"
-    "  --channels N          ask for so many channels, use the first\n"
-    "  --test-controls       the last 64 bytes are 4-byte switches, for tests:\n"
-    "                        +0x00 writes so far   +0x04 reads so far\n"
-    "                        +0x08 N: answer the next access N ms late\n"
-    "                        +0x0c 0: die now; 1: die at the next access\n"
-    "                        +0x10 never answer again\n"
-    "                        +0x14 N: N bytes of garbage before the next answer\n";
+static const char help[] = "ioregion-scratch --vm NAME --base ADDRESS [OPTION...]\n"
+                           "\n"
+                           "Serve registers that keep what is written to them, at every offset and width.\n"
+                           "\n"
+                           "The registers:\n"
+                           "  --size N              bytes, with K, M or G after it (default 4K)\n"
+                           "  --posted              the guest doesn't wait for its writes to be taken;\n"
+                           "                        requires the feature posted-writes\n"
+                           "  --channels N          ask for so many channels, use the first\n"
+                           "  --test-controls       the last 64 bytes are 4-byte switches, for tests:\n"
+                           "                        +0x00 writes so far   +0x04 reads so far\n"
+                           "                        +0x08 N: answer the next access N ms late\n"
+                           "                        +0x0c 0: die now; 1: die at the next access\n"
+                           "                        +0x10 never answer again\n"
+                           "                        +0x14 N: N bytes of garbage before the next answer\n";
 
 enum { OPTION_SIZE = SERVICE_OPTION_OWN, OPTION_POSTED, OPTION_CHANNELS, OPTION_TEST_CONTROLS };
 

@@ -9,28 +9,28 @@
 #include <string.h>
 
 #include "arguments.h"
+#include "internal/names.h"
 
-static const char common_help[] =
-    "Where it goes:\n"
-    "  --vm NAME             the VM to attach to, as it was registered\n"
-    "  --name NAME           the device's name there\n"
-    "  --space mmio|pio      address space of the registers\n"
-    "  --base ADDRESS        guest physical address or port of the first one\n"
-    "What is asked for:\n"
-    "  --require F,...       features without which the attach is to fail\n"
-    "  --want F,...          features that are welcome: posted-writes, replay\n"
-    "  --timeout-usec N      time to answer an access in; 0 takes the policy's\n"
-    "  --on-disconnect WHAT  what the guest finds when this process goes away:\n"
-    "                        ones (reads give all ones), hold (it waits for the\n"
-    "                        next start), remove (accesses go back to the VMM)\n"
-    "The process:\n"
-    "  --no-lockdown         don't narrow the system calls down to the data path\n"
-    "  --version, --help\n"
-    "\n"
-    "The system bus is the one of DBUS_SYSTEM_BUS_ADDRESS where that is set.\n"
-    "Exit status: 0 stopped by a signal, the VM's end or an operator; 1 failed;\n"
-    "2 wrong command line; 3 refused by the broker; 4 broker or VMM hung up: start\n"
-    "it again, which resumes the device.\n";
+static const char common_help[] = "Where it goes:\n"
+                                  "  --vm NAME             the VM to attach to, as it was registered\n"
+                                  "  --name NAME           the device's name there\n"
+                                  "  --space mmio|pio      address space of the registers\n"
+                                  "  --base ADDRESS        guest physical address or port of the first one\n"
+                                  "What is asked for:\n"
+                                  "  --require F,...       features without which the attach is to fail\n"
+                                  "  --want F,...          features that are welcome: posted-writes, replay\n"
+                                  "  --timeout-usec N      time to answer an access in; 0 takes the policy's\n"
+                                  "  --on-disconnect WHAT  what the guest finds when this process goes away:\n"
+                                  "                        ones (reads give all ones), hold (it waits for the\n"
+                                  "                        next start), remove (accesses go back to the VMM)\n"
+                                  "The process:\n"
+                                  "  --no-lockdown         don't narrow the system calls down to the data path\n"
+                                  "  --version, --help\n"
+                                  "\n"
+                                  "The system bus is the one of DBUS_SYSTEM_BUS_ADDRESS where that is set.\n"
+                                  "Exit status: 0 stopped by a signal, the VM's end or an operator; 1 failed;\n"
+                                  "2 wrong command line; 3 refused by the broker; 4 broker or VMM hung up: start\n"
+                                  "it again, which resumes the device.\n";
 
 /* What a signal stops, and whose end is logged; one device a process. */
 static const struct service *volatile running;
@@ -145,8 +145,8 @@ static void log_grant(const struct service *service) {
     const struct ioregion_region *region = &service->region;
 
     service_log(service, "attached to VM %s at %s 0x%" PRIx64 "-0x%" PRIx64 ", features %s, deadline %" PRIu64 " ms",
-                service->vm, region->space == IOREGION_PIO ? "pio" : "mmio", region->base,
-                region->base + region->size - 1, features_text(ioregion_device_features(service->device)),
+                service->vm, space_name(region->space), region->base, region->base + region->size - 1,
+                features_text(ioregion_device_features(service->device)),
                 ioregion_device_timeout_usec(service->device) / 1000);
 }
 

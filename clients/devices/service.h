@@ -47,19 +47,19 @@ enum service_option {
 };
 
 /* For a device's table of long options: the common ones. */
-#define SERVICE_OPTIONS                                                        \
-    {"vm", required_argument, NULL, SERVICE_OPTION_VM},                        \
-    {"name", required_argument, NULL, SERVICE_OPTION_NAME},                    \
-    {"space", required_argument, NULL, SERVICE_OPTION_SPACE},                  \
-    {"base", required_argument, NULL, SERVICE_OPTION_BASE},                    \
-    {"require", required_argument, NULL, SERVICE_OPTION_REQUIRE},              \
-    {"want", required_argument, NULL, SERVICE_OPTION_WANT},                    \
-    {"on-disconnect", required_argument, NULL, SERVICE_OPTION_ON_DISCONNECT},  \
-    {"timeout-usec", required_argument, NULL, SERVICE_OPTION_TIMEOUT},         \
-    {"lockdown", no_argument, NULL, SERVICE_OPTION_LOCKDOWN},                  \
-    {"no-lockdown", no_argument, NULL, SERVICE_OPTION_NO_LOCKDOWN},            \
-    {"version", no_argument, NULL, SERVICE_OPTION_VERSION},                    \
-    {"help", no_argument, NULL, SERVICE_OPTION_HELP}
+#define SERVICE_OPTIONS                                                                                                \
+    {"vm", required_argument, NULL, SERVICE_OPTION_VM}, {"name", required_argument, NULL, SERVICE_OPTION_NAME},        \
+        {"space", required_argument, NULL, SERVICE_OPTION_SPACE},                                                      \
+        {"base", required_argument, NULL, SERVICE_OPTION_BASE},                                                        \
+        {"require", required_argument, NULL, SERVICE_OPTION_REQUIRE},                                                  \
+        {"want", required_argument, NULL, SERVICE_OPTION_WANT},                                                        \
+        {"on-disconnect", required_argument, NULL, SERVICE_OPTION_ON_DISCONNECT},                                      \
+        {"timeout-usec", required_argument, NULL, SERVICE_OPTION_TIMEOUT},                                             \
+        {"lockdown", no_argument, NULL, SERVICE_OPTION_LOCKDOWN},                                                      \
+        {"no-lockdown", no_argument, NULL, SERVICE_OPTION_NO_LOCKDOWN},                                                \
+        {"version", no_argument, NULL, SERVICE_OPTION_VERSION}, {                                                      \
+        "help", no_argument, NULL, SERVICE_OPTION_HELP                                                                 \
+    }
 
 /* One line to standard error, after the name of program and device. */
 void service_log(const struct service *service, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -22,13 +22,13 @@
 
 struct uart_16550 {
     uint8_t ier, fcr, lcr, mcr, scr;
-    uint8_t divisor[2];         /* low, high */
-    uint8_t lines;              /* the far end's CTS, DSR, RI, DCD, in the bits of MSR */
-    uint8_t msr;                /* as the guest reads it: lines (or what loopback makes of MCR) and deltas */
-    bool overrun;               /* LSR.OE */
-    bool thr_empty;             /* a THR-empty interrupt was raised, and not yet seen */
+    uint8_t divisor[2]; /* low, high */
+    uint8_t lines;      /* the far end's CTS, DSR, RI, DCD, in the bits of MSR */
+    uint8_t msr;        /* as the guest reads it: lines (or what loopback makes of MCR) and deltas */
+    bool overrun;       /* LSR.OE */
+    bool thr_empty;     /* a THR-empty interrupt was raised, and not yet seen */
     uint8_t fifo[UART_16550_FIFO];
-    unsigned first, count;      /* oldest byte, and how many: at most 1 while the FIFO is off */
+    unsigned first, count; /* oldest byte, and how many: at most 1 while the FIFO is off */
     void (*transmit)(void *userdata, uint8_t byte);
     void *userdata;
 };

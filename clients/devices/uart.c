@@ -13,20 +13,19 @@
 #include "service.h"
 #include "uart-16550.h"
 
-static const char help[] =
-    "ioregion-uart --vm NAME [OPTION...]\n"
-    "\n"
-    "Serve a 16550A serial port to a VM: eight ports at 0x3f8, no interrupt line.\n"
-    "\n"
-    "The far end of the line:\n"
-    "  --backend stdout      what the guest sends goes to standard output (default)\n"
-    "  --backend file:PATH   ... is appended to a file\n"
-    "  --backend pty         ... goes to a new terminal, and what is typed there comes\n"
-    "                        in; its path is logged. Try: screen PATH\n"
-    "                        The guest never waits: what nobody takes is dropped, and\n"
-    "                        the number of such bytes logged at the end.\n"
-    "  --replay              want the feature replay: after a restart the access that\n"
-    "                        was not answered is made again; a byte may be sent twice\n";
+static const char help[] = "ioregion-uart --vm NAME [OPTION...]\n"
+                           "\n"
+                           "Serve a 16550A serial port to a VM: eight ports at 0x3f8, no interrupt line.\n"
+                           "\n"
+                           "The far end of the line:\n"
+                           "  --backend stdout      what the guest sends goes to standard output (default)\n"
+                           "  --backend file:PATH   ... is appended to a file\n"
+                           "  --backend pty         ... goes to a new terminal, and what is typed there comes\n"
+                           "                        in; its path is logged. Try: screen PATH\n"
+                           "                        The guest never waits: what nobody takes is dropped, and\n"
+                           "                        the number of such bytes logged at the end.\n"
+                           "  --replay              want the feature replay: after a restart the access that\n"
+                           "                        was not answered is made again; a byte may be sent twice\n";
 
 enum { OPTION_BACKEND = SERVICE_OPTION_OWN, OPTION_REPLAY };
 

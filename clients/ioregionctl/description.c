@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "description.h"
+#include "internal/names.h"
 #include "policy/reader.h"
 
 #define REGIONS_MAX 256
@@ -104,12 +105,11 @@ static int read_regions(struct reader *r, const struct json_node *node, struct d
 }
 
 static int read_on_disconnect(struct reader *r, const struct json_node *node, const char **ret_name) {
-    static const char *const names[] = {"ones", "hold", "remove", NULL};
     unsigned index;
-    int ret = read_choice(r, node, names, &index);
+    int ret = read_choice(r, node, on_disconnect_names, &index);
 
     if (ret >= 0)
-        *ret_name = names[index];
+        *ret_name = on_disconnect_names[index];
     return ret;
 }
 

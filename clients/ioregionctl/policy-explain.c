@@ -4,7 +4,7 @@
 
 #include "policy-command.h"
 #include "policy/explain.h"
-#include "policy/features.h"
+#include "internal/names.h"
 #include "policy/quantity.h"
 #include "value.h"
 
@@ -18,16 +18,8 @@ struct asked {
     size_t n_policies;
 };
 
-static int find_name(const char *const *names, size_t n_names, const char *name) {
-    for (size_t i = 0; i < n_names; i++)
-        if (strcmp(names[i], name) == 0)
-            return (int) i;
-    return -EINVAL;
-}
-
 static int parse_space(const char *text, uint32_t *ret_space) {
-    static const char *const names[] = {[IOREGION_MMIO] = "mmio", [IOREGION_PIO] = "pio"};
-    int space = find_name(names, 2, text);
+    int space = name_index(space_names, text);
 
     if (space >= 0)
         *ret_space = (uint32_t) space;
@@ -56,9 +48,9 @@ static int take_features(char *value, uint64_t *features) {
 }
 
 static int take_dispatch(const char *value, unsigned *ret_dispatch) {
-    static const char *const names[] = {"auto", "kernel", "vmm"};
+    static const char *const names[] = {"auto", "kernel", "vmm", NULL};
     static const unsigned bits[] = {0, POLICY_DISPATCH_KERNEL, POLICY_DISPATCH_VMM};
-    int i = find_name(names, 3, value);
+    int i = name_index(names, value);
 
     if (i >= 0)
         *ret_dispatch = bits[i];
@@ -66,10 +58,7 @@ static int take_dispatch(const char *value, unsigned *ret_dispatch) {
 }
 
 static int take_on_disconnect(const char *value, enum ioregion_on_disconnect *ret_on_disconnect) {
-    static const char *const names[] = {[IOREGION_ON_DISCONNECT_ONES] = "ones",
-                                        [IOREGION_ON_DISCONNECT_HOLD] = "hold",
-                                        [IOREGION_ON_DISCONNECT_REMOVE] = "remove"};
-    int i = find_name(names, 3, value);
+    int i = name_index(on_disconnect_names, value);
 
     if (i >= 0)
         *ret_on_disconnect = (enum ioregion_on_disconnect) i;
@@ -94,21 +83,22 @@ static int take_policy(struct asked *asked, char *value) {
 
 /* -EINVAL: the key is unknown, or its value is none. */
 static int take(struct asked *asked, const char *key, char *value) {
-    enum { VM, DEVICE, UNIT, USER, REGION, CHANNELS, TIMEOUT, ON_DISCONNECT, REQUIRE, WANT, DISPATCH, POLICY, N_KEYS };
-    static const char *const keys[N_KEYS] = {
+    enum { VM, DEVICE, UNIT, USER, REGION, CHANNELS, TIMEOUT, ON_DISCONNECT, REQUIRE, WANT, DISPATCH, POLICY };
+    static const char *const keys[] = {
         [VM] = "vm",           [DEVICE] = "device",     [UNIT] = "unit",         [USER] = "user",
         [REGION] = "region",   [CHANNELS] = "channels", [TIMEOUT] = "timeout",   [ON_DISCONNECT] = "on-disconnect",
         [REQUIRE] = "require", [WANT] = "want",         [DISPATCH] = "dispatch", [POLICY] = "policy",
+        NULL,
     };
     struct explain_question *question = &asked->question;
 
-    switch (find_name(keys, N_KEYS, key)) {
+    switch (name_index(keys, key)) {
     case VM:
         question->vm = value;
-        return name_valid(value) ? 0 : -EINVAL;
+        return name_is_valid(value) ? 0 : -EINVAL;
     case DEVICE:
         question->device = value;
-        return name_valid(value) ? 0 : -EINVAL;
+        return name_is_valid(value) ? 0 : -EINVAL;
     case UNIT:
         question->unit = value;
         return 0;
@@ -154,7 +144,7 @@ static enum status parse(char **arguments, unsigned n_arguments, struct asked *a
     return STATUS_USAGE;
 }
 
-static json_object *feature_names(uint64_t features) {
+static json_object *features_object(uint64_t features) {
     json_object *names = json_object_new_array();
 
     for (uint64_t bit = 1; bit & IOREGION_FEATURES_ALL; bit <<= 1)
@@ -170,14 +160,14 @@ static json_object *answer_json(const struct explain_answer *answer, bool attach
     json_object_object_add(object, "rule", json_object_new_string(answer->verdict.rule));
     json_object_object_add(object, "reason", json_object_new_string(answer->verdict.reason));
     if (answer->verdict.allowed && attach) {
-        json_object_object_add(object, "features", feature_names(answer->granted));
+        json_object_object_add(object, "features", features_object(answer->granted));
         json_object_object_add(object, "timeout-usec", json_object_new_uint64(answer->verdict.timeout_usec));
     }
     return object;
 }
 
 static void print_answer(const struct explain_answer *answer, bool attach) {
-    _cleanup_(json_unrefp) json_object *features = feature_names(answer->granted);
+    _cleanup_(json_unrefp) json_object *features = features_object(answer->granted);
     _cleanup_(freep) char *reason = text_escape(answer->verdict.reason), *names = value_text(features, VALUE_PLAIN);
     _cleanup_(freep) char *rule = text_escape(answer->verdict.rule), *timeout = text_usec(answer->verdict.timeout_usec);
 

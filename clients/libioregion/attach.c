@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include <internal/names.h>
 #include "call.h"
 #include "device-internal.h"
 #include "error.h"
@@ -10,8 +11,8 @@ static int append_region(sd_bus_message *message, const struct ioregion_region *
     int r;
 
     if ((r = sd_bus_message_open_container(message, 'r', "sttta{sv}")) < 0 ||
-        (r = sd_bus_message_append(message, "sttt", region->space == IOREGION_PIO ? "pio" : "mmio", region->base,
-                                   region->size, region->user_data)) < 0 ||
+        (r = sd_bus_message_append(message, "sttt", space_name(region->space), region->base, region->size,
+                                   region->user_data)) < 0 ||
         (r = sd_bus_message_open_container(message, 'a', "{sv}")) < 0)
         return r;
     if (region->flags & IOREGION_REGION_POSTED && (r = call_append_option(message, "posted", "b", 1)) < 0)

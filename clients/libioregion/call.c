@@ -6,12 +6,10 @@
 #include <string.h>
 #include <time.h>
 
-#include <ioregion/wire.h>
+#include <internal/names.h>
 #include "call.h"
 #include "clock.h"
 #include "error.h"
-
-static const char *const feature_names[] = {"posted-writes", "replay", "out-of-order", "interrupts", "state"};
 
 /* What the errors mean to a program; all others are -EIO. */
 static const struct {
@@ -54,7 +52,7 @@ static int error_errno(const sd_bus_error *error) {
 int call_append_features(sd_bus_message *message, uint64_t features) {
     int r = sd_bus_message_open_container(message, 'a', "s");
 
-    for (size_t i = 0; r >= 0 && i < sizeof(feature_names) / sizeof(*feature_names); i++)
+    for (size_t i = 0; r >= 0 && feature_names[i]; i++)
         if (features & (UINT64_C(1) << i))
             r = sd_bus_message_append(message, "s", feature_names[i]);
     return r < 0 ? r : sd_bus_message_close_container(message);
@@ -102,8 +100,8 @@ static int on_reply(sd_bus_message *reply, void *userdata, sd_bus_error *ret_err
     attempt->replied = true;
     if (error) {
         attempt->error = error_errno(error);
-        attempt->again = !strcmp(error->name, "org.ioregion1.Error.Busy") ||
-                         !strcmp(error->name, SD_BUS_ERROR_LIMITS_EXCEEDED);
+        attempt->again =
+            !strcmp(error->name, "org.ioregion1.Error.Busy") || !strcmp(error->name, SD_BUS_ERROR_LIMITS_EXCEEDED);
         last_error_set(attempt->error, "%s: %s", error->name, error->message ?: "no words");
     }
     return 1;

@@ -21,7 +21,7 @@ typedef int (*call_fill_t)(sd_bus_message *message, const void *arguments);
 int call_broker(const char *method, call_fill_t fill, const void *arguments, int *ret_lease,
                 struct lease_message *ret_grant);
 
-#define CALL_USEC       UINT64_C(25000000)
+#define CALL_USEC UINT64_C(25000000)
 #define CALL_RETRY_USEC UINT64_C(2000000)
 
 /* Append the names of @features as an "as". */

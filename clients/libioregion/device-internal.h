@@ -34,8 +34,8 @@ struct ioregion_device {
     char *on_disconnect;
     struct ioregion_region *regions; /* as declared */
     size_t n_regions;
-    struct device_slot *slots;       /* the same by channel and user_data, see device-regions.c */
-    unsigned slot_bits;              /* so many slots, as a power of two */
+    struct device_slot *slots; /* the same by channel and user_data, see device-regions.c */
+    unsigned slot_bits;        /* so many slots, as a power of two */
 
     /* What was granted. */
     uint64_t features, timeout_usec;

@@ -17,8 +17,8 @@
 static struct device_slot *find_slot(const struct ioregion_device *device, uint32_t channel, uint64_t token) {
     size_t mask = ((size_t) 1 << device->slot_bits) - 1;
     /* Multiplicative hashing: the upper bits of the product depend on all of the token. */
-    size_t i = (size_t) (((token ^ ((uint64_t) channel << 56)) * UINT64_C(0x9e3779b97f4a7c15)) >>
-                         (64 - device->slot_bits));
+    size_t i =
+        (size_t) (((token ^ ((uint64_t) channel << 56)) * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - device->slot_bits));
 
     while (device->slots[i].size && (device->slots[i].token != token || device->slots[i].channel != channel))
         i = (i + 1) & mask;

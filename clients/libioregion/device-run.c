@@ -53,8 +53,8 @@ static int execute(struct ioregion_device *device, size_t channel, const struct 
     if (ioregion_info_is_write(command->info))
         device->ops.write(device->userdata, command->user_data, command->offset, size, command->data);
     else
-        response.data = device->ops.read(device->userdata, command->user_data, command->offset, size) &
-                        ioregion_all_ones(size);
+        response.data =
+            device->ops.read(device->userdata, command->user_data, command->offset, size) & ioregion_all_ones(size);
     if (!ioregion_info_wants_response(command->info))
         return 1;
     return respond(device->channels[channel], &response, flags);

@@ -29,7 +29,8 @@ struct lease_message {
     int fds[IOREGION_LEASE_FDS_MAX]; /* the message's; -1 where taken out */
 };
 
-#define LEASE_MESSAGE_INIT {.n_fds = 0}
+#define LEASE_MESSAGE_INIT                                                                                             \
+    { .n_fds = 0 }
 
 /* Close the descriptors that nobody took. */
 void lease_message_done(struct lease_message *message);

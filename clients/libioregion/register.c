@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include <ioregion/vmm.h>
+#include <internal/names.h>
 #include "call.h"
 #include "error.h"
 #include "range.h"
@@ -23,8 +24,7 @@ static int append_reserve(sd_bus_message *message, const struct ioregion_vmm_opt
     for (size_t i = 0; i < options->n_reserve; i++) {
         const struct ioregion_range *range = options->reserve + i;
 
-        r = sd_bus_message_append(message, "(stt)", range->space == IOREGION_PIO ? "pio" : "mmio", range->base,
-                                  range->size);
+        r = sd_bus_message_append(message, "(stt)", space_name(range->space), range->base, range->size);
         if (r < 0)
             return r;
     }

@@ -34,7 +34,7 @@ struct region {
 };
 
 #define REGION_REMOVED 1u
-#define REGION_USER    2u
+#define REGION_USER 2u
 
 static inline bool region_removed(const struct region *region) {
     return atomic_load(&region->users) & REGION_REMOVED;
@@ -76,16 +76,16 @@ void tables_release(struct tables *tables);
 struct channel {
     uint64_t id; /* first, for the search tree */
     uint64_t timeout_usec;
-    int epoll, lease;                /* the VMM's */
-    LIST_HEAD(, region) regions;     /* process() only */
-    pthread_mutex_t lock;            /* of all that follows; never held across an exchange */
+    int epoll, lease;            /* the VMM's */
+    LIST_HEAD(, region) regions; /* process() only */
+    pthread_mutex_t lock;        /* of all that follows; never held across an exchange */
     pthread_cond_t changed;
-    uint64_t turn, next_turn;        /* vCPUs draw numbers and are served in their order; equal: nobody is here */
-    int fd;                          /* changed only with the turn */
-    int incoming;                    /* a device came back: waits for the turn to end; -1 for none */
-    bool hung_up;                    /* seen while somebody had the turn */
-    uint32_t loss;                   /* enum ioregion_lease_event_what, or 0 while the device is there */
-    uint64_t lost_at;                /* on CLOCK_MONOTONIC */
+    uint64_t turn, next_turn; /* vCPUs draw numbers and are served in their order; equal: nobody is here */
+    int fd;                   /* changed only with the turn */
+    int incoming;             /* a device came back: waits for the turn to end; -1 for none */
+    bool hung_up;             /* seen while somebody had the turn */
+    uint32_t loss;            /* enum ioregion_lease_event_what, or 0 while the device is there */
+    uint64_t lost_at;         /* on CLOCK_MONOTONIC */
 };
 
 /* Takes @fd on success. -EINVAL when it is no channel. */
@@ -94,7 +94,7 @@ struct channel *channel_free(struct channel *channel);
 
 enum channel_result {
     CHANNEL_ANSWERED,
-    CHANNEL_FAILED,  /* reads are all ones, writes are dropped */
+    CHANNEL_FAILED,   /* reads are all ones, writes are dropped */
     CHANNEL_NOT_OURS, /* and the device was told nothing */
 };
 

@@ -29,28 +29,28 @@ static inline void freep(void *p) {
 }
 
 /* Give up ownership: the value moves out, the variable forgets it. */
-#define STEAL_FD(fd)          \
-    ({                        \
-        int *steal_p = &(fd); \
-        int steal_v = *steal_p; \
-        *steal_p = -1;        \
-        steal_v;              \
+#define STEAL_FD(fd)                                                                                                   \
+    ({                                                                                                                 \
+        int *steal_p = &(fd);                                                                                          \
+        int steal_v = *steal_p;                                                                                        \
+        *steal_p = -1;                                                                                                 \
+        steal_v;                                                                                                       \
     })
 
-#define STEAL(pointer)                            \
-    ({                                            \
-        __typeof__(pointer) *steal_p = &(pointer); \
-        __typeof__(pointer) steal_v = *steal_p;   \
-        *steal_p = NULL;                          \
-        steal_v;                                  \
+#define STEAL(pointer)                                                                                                 \
+    ({                                                                                                                 \
+        __typeof__(pointer) *steal_p = &(pointer);                                                                     \
+        __typeof__(pointer) steal_v = *steal_p;                                                                        \
+        *steal_p = NULL;                                                                                               \
+        steal_v;                                                                                                       \
     })
 
 /* DEFINE_CLEANUP(vm_free, struct vm *) makes vm_freep for _cleanup_(vm_freep). */
-#define DEFINE_CLEANUP(function, type)               \
-    static inline void function##p(type *p) {        \
-        if (*p)                                      \
-            *p = function(*p);                       \
-    }                                                \
+#define DEFINE_CLEANUP(function, type)                                                                                 \
+    static inline void function##p(type *p) {                                                                          \
+        if (*p)                                                                                                        \
+            *p = function(*p);                                                                                         \
+    }                                                                                                                  \
     struct cleanup_needs_a_semicolon
 
 #endif

@@ -5,7 +5,8 @@
 #include <ioregion/wire.h>
 
 #include "policy-test.h"
-#include "policy/features.h"
+#include "internal/names.h"
+#include "policy/negotiate.h"
 #include "policy/quantity.h"
 #include "policy/reader.h"
 #include "policy/suggest.h"

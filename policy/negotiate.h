@@ -1,15 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#ifndef POLICY_FEATURES_H
-#define POLICY_FEATURES_H
+#ifndef POLICY_NEGOTIATE_H
+#define POLICY_NEGOTIATE_H
 
-/* Feature names, and their negotiation. Pure. */
+/* The negotiation of features. Pure. */
 
-#include <stddef.h>
 #include <stdint.h>
-
-/* The name of one feature bit, NULL for an unknown one; and the bit of a name, 0 for an unknown one. */
-const char *feature_name(uint64_t bit);
-uint64_t feature_from_name(const char *name);
 
 /* What the parties can and want. */
 struct negotiation {
