@@ -17,11 +17,11 @@ int main(int argc, char **argv) {
     struct ioregion_device *device;
     uint8_t latch = 0;
 
-    if (argc != 2 || ioregion_device_attach(&device, argv[1], "latch", &port, 1, NULL, &ops, &latch) < 0) {
+    if (argc != 2 || ioregion_device_attach(&device, argv[1], "latch", &port, 1, NULL, &ops, &latch) < 0 ||
+        ioregion_device_lockdown(device) < 0) {
         fprintf(stderr, "%s VM: %s\n", argv[0], ioregion_last_error());
         return 1;
     }
-    ioregion_device_lockdown(device);
     ioregion_device_run(device);
     ioregion_device_free(device);
 }
