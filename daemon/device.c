@@ -39,6 +39,7 @@ static void device_hold(struct device *device, const char *reason) {
 
 /* The device went away, quietly or not. May free it. */
 static void device_disconnected(struct device *device, const char *reason) {
+    device->disconnected = true;
     device_cut(device);
     switch (device->on_disconnect) {
     case IOREGION_ON_DISCONNECT_ONES:
@@ -53,10 +54,6 @@ static void device_disconnected(struct device *device, const char *reason) {
 void device_channel_lost(struct device *device, enum ioregion_lease_event_what what) {
     if (device->state != DEVICE_ATTACHED)
         return;
-    /* a process that dies closes both: then it is the lease that counts, whichever news came first */
-    if (what == IOREGION_EVENT_EOF && device->lease && lease_is_hung_up(device->lease))
-        return device_lease_lost(device);
-
     switch (what) {
     case IOREGION_EVENT_EOF:
         return device_disconnected(device, "the device closed its channel");
@@ -81,7 +78,10 @@ void device_lease_lost(struct device *device) {
     case DEVICE_HELD:
         return;
     case DEVICE_FAILED:
-        return device_end(device, 0, "the failed device hung up", NULL, NULL);
+        /* a process that dies ends channel and lease: whichever news comes first, it is one disconnect */
+        if (!device->disconnected)
+            device_end(device, 0, "the failed device hung up", NULL, NULL);
+        return;
     }
 }
 
@@ -106,6 +106,7 @@ void device_set_lease(struct device *device, struct lease *lease) {
 
 void device_set_attached(struct device *device) {
     device->state = DEVICE_ATTACHED;
+    device->disconnected = false;
     device->last_error = "";
     device->grace = sd_event_source_disable_unref(device->grace);
 }

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
-#include <poll.h>
 #include <search.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -133,12 +132,6 @@ int lease_peer_groups(const struct lease *lease, gid_t **ret_gids, size_t *ret_n
     *ret_gids = STEAL(gids);
     *ret_n_gids = size / sizeof(gid_t);
     return 0;
-}
-
-int lease_is_hung_up(const struct lease *lease) {
-    struct pollfd p = {.fd = lease->fd};
-
-    return poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR));
 }
 
 int lease_want_credentials(struct lease *lease) {

@@ -47,9 +47,6 @@ void lease_set_handlers(struct lease *lease, lease_message_t on_message, lease_e
 int lease_peer(const struct lease *lease, struct ucred *ret_peer);
 int lease_peer_groups(const struct lease *lease, gid_t **ret_gids, size_t *ret_n_gids);
 
-/* Has the peer hung up? Without waiting for the event loop. */
-int lease_is_hung_up(const struct lease *lease);
-
 /* From now on the kernel adds the sender's credentials to what arrives. */
 int lease_want_credentials(struct lease *lease);
 

@@ -44,6 +44,7 @@ struct device {
     char *name;
     struct identity *owner;
     struct lease *lease; /* NULL once it hung up */
+    bool disconnected;   /* it went away by itself: lease and channel end both, one after the other */
     char *rule;          /* of the policy: the one that granted it */
     struct account *account;
     enum device_state state;
