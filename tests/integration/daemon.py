@@ -5,7 +5,7 @@ import os
 import socket
 import subprocess
 
-from privatebus import LIMIT
+from privatebus import LIMIT, die_with_the_test
 
 BUILD = os.environ.get('IOREGION_BUILD', 'build')
 # Sanitizers and coverage make system calls of their own, which the filters are right to forbid
@@ -23,7 +23,8 @@ class Daemon:
             os.chmod(f'{directory}/notify', 0o666)
             environment = {**os.environ, 'DBUS_SYSTEM_BUS_ADDRESS': address, 'NOTIFY_SOCKET': f'{directory}/notify'}
             self.process = subprocess.Popen([*wrapper, f'{BUILD}/daemon/ioregiond', '--policy', f'{directory}/policy.d',
-                                             '--seccomp', SECCOMP, *arguments], stdout=log, stderr=log, env=environment)
+                                             '--seccomp', SECCOMP, *arguments], stdout=log, stderr=log, env=environment,
+                                            preexec_fn=die_with_the_test)
             self.pid = self.process.pid
             notify.settimeout(LIMIT)
             try:

@@ -3,8 +3,10 @@
 
 import collections
 import contextlib
+import ctypes
 import os
 import select
+import signal
 import socket
 import subprocess
 import time
@@ -40,6 +42,11 @@ CONFIG = '''<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configurat
 '''
 
 
+def die_with_the_test():
+    """For children: when the test itself is killed, for its time limit, nothing of it stays."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
 class DBusDaemon:
     """The reference implementation."""
 
@@ -49,7 +56,7 @@ class DBusDaemon:
             config.write(CONFIG.format(socket=path))
         self.process = subprocess.Popen(['dbus-daemon', '--nofork', '--nopidfile', '--print-address',
                                          f'--config-file={directory}/bus.conf'], stdout=subprocess.PIPE,
-                                        stderr=subprocess.DEVNULL)
+                                        stderr=subprocess.DEVNULL, preexec_fn=die_with_the_test)
         self.address = f'unix:path={path}'
         if not select.select([self.process.stdout], [], [], LIMIT)[0] or not self.process.stdout.readline():
             raise RuntimeError('dbus-daemon does not start')
@@ -82,7 +89,8 @@ class DBusBroker:
             listener.listen(64)
             listener.setblocking(False)
             self.process = subprocess.Popen(['dbus-broker', '--controller', str(theirs.fileno()), '--machine-id',
-                                             '0123456789abcdef0123456789abcdef'], pass_fds=[theirs.fileno()])
+                                             '0123456789abcdef0123456789abcdef'], pass_fds=[theirs.fileno()],
+                                            preexec_fn=die_with_the_test)
             ours.settimeout(LIMIT)
             dialogue = jeepney.auth.Authenticator(enable_fds=True)
             for line in dialogue:

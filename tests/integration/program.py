@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 
-from privatebus import LIMIT
+from privatebus import LIMIT, die_with_the_test
 
 
 class Program:
@@ -15,7 +15,7 @@ class Program:
 
     def __init__(self, address, *command):
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=subprocess.STDOUT,
+                                        stderr=subprocess.STDOUT, preexec_fn=die_with_the_test,
                                         env={**os.environ, 'DBUS_SYSTEM_BUS_ADDRESS': address})
         self.text = b''
 
