@@ -153,8 +153,12 @@ class Compat(rig.Case):
         device.kill()
 
     def test_47_crash_before_the_answer(self):
-        vmm, _ = self.misbehaves(0x0c, 1)
+        """Channel and lease end one after the other, and whichever is heard of first, the region stays."""
+        vmm, device = self.misbehaves(0x0c, 1)
         self.assert_fails(vmm, 'hung up|closed its channel')
+        device.process.wait(rig.LIMIT)
+        self.assertEqual(vmm.ask(f'read mmio {BASE:#x} 4'), '0xffffffff')
+        self.assertEqual(self.state(rig.path_of('vm', 'scratch0')), 'failed')
 
     def test_47_resume(self):
         """Without replay the unanswered read is all ones; with it the access is made again."""
