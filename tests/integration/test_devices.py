@@ -194,11 +194,18 @@ class Devices(rig.Case):
                 self.assert_gone(device)
 
     def test_failed_is_gone_when_its_lease_goes(self):
-        for how in ('channel', 'deadline', 'violation'):
+        for how in ('deadline', 'violation'):
             with self.subTest(how):
                 device = self.lost(how, 'ones', 'failed')
                 device.lease.close()
                 self.assert_gone(device)
+
+    def test_disconnect_told_twice_is_one(self):
+        device = self.lost('channel', 'ones', 'failed')
+        open_now = self.daemon.fds()
+        device.lease.close()
+        self.wait_until(lambda: self.daemon.fds() < open_now)  # the broker has heard of it
+        self.assertEqual(self.state(device.path), 'failed')
 
     def test_every_end_of_a_failed_device(self):
         for name, end in self.ends().items():
