@@ -11,6 +11,11 @@
 /* So many messages are read at one go, so that a client that floods us waits for its turn as the others do. */
 #define MESSAGES_A_TURN 16
 
+/* Who shares our end may ask the kernel for it (SO_PASSPIDFD): a descriptor that no message brought along. */
+#ifndef SCM_PIDFD
+#define SCM_PIDFD 4
+#endif
+
 struct lease {
     uint64_t cookie; /* of the peer's socket pair: what the set is ordered by */
     struct lease_set *set;
@@ -189,7 +194,7 @@ static size_t take_control(struct msghdr *message, const struct ucred **ret_send
             continue;
         if (c->cmsg_type == SCM_CREDENTIALS && c->cmsg_len == CMSG_LEN(sizeof(struct ucred)))
             *ret_sender = (const struct ucred *) CMSG_DATA(c);
-        if (c->cmsg_type == SCM_RIGHTS) {
+        if (c->cmsg_type == SCM_RIGHTS || c->cmsg_type == SCM_PIDFD) {
             size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
             const int *fds = (const int *) CMSG_DATA(c);
 
