@@ -186,6 +186,24 @@ class Face(rig.Case):
         self.attach(name='another', regions=[region('pio', 0x200, 1)])
 
 
+class Filter(rig.Case):
+    def test_account_services_that_come_later(self):
+        """glibc loads what nsswitch.conf has come to name; the filter forbids it, and the daemon lives on without."""
+        if os.geteuid() != 0:
+            self.skipTest('a mount namespace needs root')
+        services = f'{self.directory}/nsswitch.conf'
+        with open(services, 'w') as file:
+            file.write('passwd: files\ngroup: files\n')
+        self.stop_daemon()
+        self.start_daemon(wrapper=['unshare', '--mount', 'sh', '-c',
+                                   f'mount --bind {services} /etc/nsswitch.conf && exec "$@"', 'sh'])
+        with open(services, 'w') as file:
+            file.write('passwd: files compat\ngroup: files compat\n')
+        with self.refused('org.freedesktop.DBus.Error.InvalidArgs', 'no account'):
+            self.explain('register', user='no-such-user-here', vm='vm')
+        self.register()
+
+
 class CommandLine(rig.Case):
     def run_daemon(self, *arguments):
         return subprocess.run([f'{rig.BUILD}/daemon/ioregiond', *arguments],
