@@ -23,7 +23,7 @@ static int get_identifier(sd_bus *connection, const char *path, const char *inte
     return sd_bus_message_append(reply, "s", "ioregiond");
 }
 
-/* Never reached: on_message() takes every Set before sd-bus looks for a setter. */
+/* Never reached: on_message() takes every Set before sd-bus looks for a setter. LogTarget is what it is at start. */
 static int set_nothing(sd_bus *connection, const char *path, const char *interface, const char *property,
                        sd_bus_message *value, void *userdata, sd_bus_error *ret_error) {
     return -EPERM;
@@ -68,7 +68,7 @@ static int on_message(sd_bus_message *message, void *userdata, sd_bus_error *ret
 static const sd_bus_vtable vtable[] = {
     SD_BUS_VTABLE_START(0),
     SD_BUS_WRITABLE_PROPERTY("LogLevel", "s", get_level, set_nothing, 0, SD_BUS_VTABLE_UNPRIVILEGED),
-    SD_BUS_WRITABLE_PROPERTY("LogTarget", "s", get_target, set_nothing, 0, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_PROPERTY("LogTarget", "s", get_target, 0, 0),
     SD_BUS_PROPERTY("SyslogIdentifier", "s", get_identifier, 0, 0),
     SD_BUS_VTABLE_END,
 };
