@@ -143,6 +143,7 @@ const struct sandbox_call sandbox_calls[] = {
     ALLOW(munmap),
     ALLOW(mremap),
     ALLOW(madvise), /* free() gives back */
+    ALLOW(sysinfo), /* qsort() of more than a kilobyte: is there memory for it? */
     ALLOW(futex),   /* glibc's locks */
 
     /* the end */

@@ -41,6 +41,18 @@ class Policy(rig.Case):
         with self.refused('PolicyDenied'):
             self.register()
 
+    def test_policy_of_a_large_site(self):
+        """Many files, each with many rules, when the filter of system calls is in force."""
+        for name in range(150):
+            self.write_policy({'version': 1, 'devices': [dict(rig.POLICY['devices'][1], name=f'{name}-{rule}')
+                                                         for rule in range(10)]}, f'{name:03}.json')
+        self.manager('Reload')
+        self.assertEqual(self.explain('attach', user=rig.DEVICE_USER, vm='vm', device='dev',
+                                      regions=[region('mmio', 0xd0000000, 16)])[:2], (True, '0-0'))
+        self.stop_daemon()
+        self.start_daemon()
+        self.register()
+
     def test_policy_properties_are_signalled(self):
         self.manager('Reload')
         self.wait_until(lambda: any('PolicyGeneration' in (*signal.body[1], *signal.body[2])
