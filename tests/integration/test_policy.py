@@ -6,7 +6,7 @@ import os
 import signal
 
 import rig
-from rig import region
+from rig import path_of, region
 
 NOBODY = {'version': 1, 'operators': [{'name': 'root', 'match': {'user': 'root'}}]}
 
@@ -119,6 +119,25 @@ class Policy(rig.Case):
             self.assertEqual((self.vm_names(), self.state(device.path)), (['vm'], 'attached'))
             self.assertIn(f'reload: {told} ', self.daemon.log()[start:])
             self.assertIn('1 grants', self.daemon.log()[start:])
+
+    def test_56_what_is_under_way_is_judged_by_the_new_policy(self):
+        vmm = self.register()
+        for policy, error in ((self.changed(limits=dict(rig.POLICY['limits'], vms=7)), None),
+                              (self.changed(devices=[]), 'PolicyDenied')):
+            vmm.mute, count = True, len(vmm.seen)
+            request = self.request_attach('vm', 'dev', [region('mmio', 0xd0000000, 16)])
+            request.receive_lease()
+            self.wait_until(lambda: len(vmm.seen) > count)
+            self.write_policy(policy)
+            self.manager('Reload')
+            vmm.wake()
+            if error:
+                with self.refused(error, 'default'):
+                    self.granted(request)
+            else:
+                self.granted(request)
+                self.call(path_of('vm', 'dev'), 'org.ioregion1.Device', 'Detach')
+            self.wait_until(lambda: not vmm.regions)
 
     def test_operators(self):
         self.write_policy(self.changed(operators=[{'name': 'few', 'match': {'user': rig.STRANGER}}]))
