@@ -88,6 +88,9 @@ class Face(rig.Case):
                       'org.freedesktop.LogControl1', 'LogTarget', ('s', 'null'))
         set('debug')
         self.assertEqual(get()['LogLevel'], 'debug')
+        for signature, body in (('ssv', ('org.freedesktop.LogControl1', 'LogLevel', ('u', 3))), ('s', ('LogLevel',))):
+            with self.refused('org.freedesktop.DBus.Error.InvalidArgs'):
+                self.call('/org/freedesktop/LogControl1', 'org.freedesktop.DBus.Properties', 'Set', signature, *body)
         with self.assertRaises(rig.BusError):
             set('chatty')
         self.assertEqual(get()['LogLevel'], 'debug')
