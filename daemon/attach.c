@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "allowed.h"
 #include "attach.h"
 #include "audit.h"
 #include "device-new.h"
@@ -21,6 +22,7 @@ struct attachment {
     struct lease *lease;              /* likewise */
     int *dispatcher_fds, *device_fds; /* the channels' ends; the dispatcher's stay with the device on commit */
     size_t n_channels;
+    uint64_t policy_generation; /* of the policy that was asked */
     size_t pending; /* answers that the dispatcher owes us, and one while we are asking */
     int error;      /* its first bad one */
     attachment_done_t done;
@@ -132,13 +134,25 @@ static void attachment_commit(struct attachment *a) {
     device_audit(device, resume ? AUDIT_RESUME : AUDIT_ATTACH, device->rule, NULL);
 }
 
+/* What is under way while a policy is loaded is no grant yet, and is judged by the new one. */
+static int check_new_policy(const struct attachment *a, struct refusal *ret_refusal) {
+    struct policy_verdict verdict;
+
+    if (a->policy_generation == a->broker->policy_generation ||
+        device_is_allowed(a->device, a->broker->policy, &verdict))
+        return 0;
+    return refuse(ret_refusal, REFUSAL_POLICY_DENIED, "rule %s: %s", verdict.rule, verdict.reason);
+}
+
 static void attachment_conclude(struct attachment *a) {
     const char *vm = a->device->vm->name;
     struct refusal refusal;
     int r = a->error;
 
-    if (r == 0)
-        return attachment_commit(a);
+    if (r == 0) {
+        r = check_new_policy(a, &refusal);
+        return r < 0 ? attachment_fail(a, r, &refusal) : attachment_commit(a);
+    }
     if (r == -ETIMEDOUT || r == -EBUSY)
         r = refuse(&refusal, REFUSAL_BUSY, "the VMM of %s does not answer the broker: try again", vm);
     else if (r == -ECONNRESET)
@@ -278,8 +292,12 @@ void attachment_new(struct broker *broker, const struct attach_request *request,
         lease_free(lease);
         return done(userdata, -ENOMEM, NULL, NULL);
     }
-    *a =
-        (struct attachment){.broker = broker, .identity = identity, .lease = lease, .done = done, .userdata = userdata};
+    *a = (struct attachment){.broker = broker,
+                             .identity = identity,
+                             .lease = lease,
+                             .policy_generation = broker->policy_generation,
+                             .done = done,
+                             .userdata = userdata};
     r = attachment_begin(a, request, &refusal);
     if (r < 0)
         return attachment_fail(a, r, &refusal);

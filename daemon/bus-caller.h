@@ -11,8 +11,6 @@
 
 #include "policy/policy.h"
 
-#define CALLER_GIDS_MAX 1024
-
 struct caller {
     pid_t pid;
     uid_t uid;

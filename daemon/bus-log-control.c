@@ -6,7 +6,8 @@
 #include "bus-error.h"
 #include "journal.h"
 
-/* org.freedesktop.LogControl1, for `systemctl service-log-level`. */
+/* For `systemctl service-log-level`. */
+#define LOG_CONTROL "org.freedesktop.LogControl1"
 
 static int get_level(sd_bus *connection, const char *path, const char *interface, const char *property,
                      sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
@@ -23,16 +24,20 @@ static int get_identifier(sd_bus *connection, const char *path, const char *inte
     return sd_bus_message_append(reply, "s", "ioregiond");
 }
 
-/* Never reached: on_message() takes every Set before sd-bus looks for a setter. */
+/* Never reached: on_message() takes every Set before sd-bus looks for a setter. LogTarget is what it is at start. */
 static int set_nothing(sd_bus *connection, const char *path, const char *interface, const char *property,
                        sd_bus_message *value, void *userdata, sd_bus_error *ret_error) {
     return -EPERM;
 }
 
-static int set_level(const char *property, const char *value, sd_bus_error *ret_error) {
+/* sd-bus checks no arguments before on_message(). No interface is any interface. */
+static int set_level(sd_bus_message *message, sd_bus_error *ret_error) {
+    const char *interface, *property, *value;
     int level;
 
-    if (strcmp(property, "LogLevel") != 0)
+    if (sd_bus_message_read(message, "ssv", &interface, &property, "s", &value) <= 0)
+        return bus_error_invalid(ret_error, "Set takes an interface, a property, and a variant with a string");
+    if ((*interface && strcmp(interface, LOG_CONTROL) != 0) || strcmp(property, "LogLevel") != 0)
         return sd_bus_error_setf(ret_error, SD_BUS_ERROR_PROPERTY_READ_ONLY, "only LogLevel can be set here");
     level = journal_level_from_name(value);
     if (level < 0)
@@ -46,12 +51,9 @@ static int set_level(const char *property, const char *value, sd_bus_error *ret_
 
 static void set_property(struct call *call) {
     _cleanup_(sd_bus_error_free) sd_bus_error failure = SD_BUS_ERROR_NULL;
-    const char *property, *value;
     int r;
 
-    r = sd_bus_message_read(call->message, "ssv", NULL, &property, "s", &value);
-    if (r >= 0)
-        r = set_level(property, value, &failure);
+    r = set_level(call->message, &failure);
     if (r < 0)
         call_refuse(call, r, &failure);
     else
@@ -68,7 +70,7 @@ static int on_message(sd_bus_message *message, void *userdata, sd_bus_error *ret
 static const sd_bus_vtable vtable[] = {
     SD_BUS_VTABLE_START(0),
     SD_BUS_WRITABLE_PROPERTY("LogLevel", "s", get_level, set_nothing, 0, SD_BUS_VTABLE_UNPRIVILEGED),
-    SD_BUS_WRITABLE_PROPERTY("LogTarget", "s", get_target, set_nothing, 0, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_PROPERTY("LogTarget", "s", get_target, 0, 0),
     SD_BUS_PROPERTY("SyslogIdentifier", "s", get_identifier, 0, 0),
     SD_BUS_VTABLE_END,
 };
@@ -77,6 +79,5 @@ int bus_add_log_control(struct bus *bus) {
     int r = sd_bus_add_object(bus->connection, NULL, BUS_PATH_LOG, on_message, bus);
 
     return r < 0 ? r
-                 : sd_bus_add_object_vtable(bus->connection, NULL, BUS_PATH_LOG, "org.freedesktop.LogControl1", vtable,
-                                            bus);
+                 : sd_bus_add_object_vtable(bus->connection, NULL, BUS_PATH_LOG, LOG_CONTROL, vtable, bus);
 }

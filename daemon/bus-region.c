@@ -40,8 +40,16 @@ static int get_last_error(sd_bus *connection, const char *path, const char *inte
     return sd_bus_message_append(reply, "s", region->device->last_error);
 }
 
+static int refuse_statistics(sd_bus_error *ret_error, int error) {
+    if (error == -ECONNRESET)
+        return bus_error_refuse(ret_error, REFUSAL_VM_GONE, "the VMM ended before it told the counts");
+    if (error == -ETIMEDOUT || error == -EBUSY)
+        return bus_error_refuse(ret_error, REFUSAL_BUSY, "the VMM does not answer the broker: try again");
+    return error;
+}
+
 static void on_statistics(void *userdata, int error, const struct ioregion_lease_stats_reply *stats) {
-    sd_bus_error failure = SD_BUS_ERROR_NULL;
+    _cleanup_(sd_bus_error_free) sd_bus_error failure = SD_BUS_ERROR_NULL;
     struct call *call = userdata;
 
     if (!error) {
@@ -49,9 +57,8 @@ static void on_statistics(void *userdata, int error, const struct ioregion_lease
                    "failures", stats->failures, "timeouts", stats->timeouts);
         return;
     }
-    bus_error_refuse(&failure, REFUSAL_VM_GONE, "the VMM ended before it told the counts");
-    call_refuse(call, error, error == -ECONNRESET ? &failure : NULL);
-    sd_bus_error_free(&failure);
+    refuse_statistics(&failure, error);
+    call_refuse(call, error, &failure);
 }
 
 static int method_get_statistics(sd_bus_message *message, void *userdata, sd_bus_error *ret_error) {
@@ -65,7 +72,7 @@ static int method_get_statistics(sd_bus_message *message, void *userdata, sd_bus
     r = region_statistics(region, on_statistics, call);
     if (r < 0) {
         call_free(call);
-        return r;
+        return refuse_statistics(ret_error, r);
     }
     return 1;
 }

@@ -10,8 +10,12 @@
 
 /* Requests in flight: enough to keep a VMM busy, few enough to fit any socket buffer. */
 #define WINDOW 32
-/* Beyond so many unanswered requests a VMM gets no new ones. Removals are never refused: they end something. */
+/*
+ * Beyond so many unanswered requests a VMM gets no new ones. Removals are never refused: they end something. Anyone may
+ * ask for counts, so they take but a part: who asks all the time keeps no device from attaching.
+ */
 #define BACKLOG_MAX 1024
+#define BACKLOG_STATS_MAX 256
 
 /* One request, from the call to the VMM's answer. Sent in order; a VMM may answer in any. */
 struct op {
@@ -227,6 +231,8 @@ static int vmm_stats(struct dispatcher *dispatcher, uint64_t region, dispatcher_
         .region = region,
     };
 
+    if (((struct dispatch_vmm *) dispatcher)->n_ops >= BACKLOG_STATS_MAX)
+        return -EBUSY;
     return enqueue(dispatcher, &stats.header, -1, done, userdata);
 }
 

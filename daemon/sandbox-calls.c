@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
@@ -37,6 +38,12 @@
         }                                                                                                              \
     }
 
+/* For what libraries may try at an account look-up and can live without: no reason to end. */
+#define REFUSE(call, condition, failure)                                                                               \
+    {                                                                                                                  \
+        SCMP_SYS(call), 1, {condition}, failure                                                                        \
+    }
+
 const struct sandbox_call sandbox_calls[] = {
     /* the event loop */
     ALLOW(epoll_create1),   /* sd-event, once */
@@ -59,6 +66,7 @@ const struct sandbox_call sandbox_calls[] = {
 
     /* sockets: the bus, the leases, the journal, the service manager; and none of the network */
     ONLY(socket, 0, AF_UNIX),        /* bus, journal, sd_notify */
+    REFUSE(socket, SCMP_CMP64(0, SCMP_CMP_NE, AF_UNIX), EAFNOSUPPORT), /* accounts kept on the network */
     ONLY(socketpair, 0, AF_UNIX),    /* the channels that a device is granted */
     ALLOW(connect),                  /* bus, journal, account services; Unix sockets, as none else can be made */
     ALLOW(getsockname),              /* a lease must be unnamed */
@@ -129,10 +137,13 @@ const struct sandbox_call sandbox_calls[] = {
     /* memory; nothing that is executable is ever mapped again */
     ALLOW(brk),
     WITHOUT(mmap, 2, PROT_EXEC),
+    /* glibc, when it sees nsswitch.conf changed: a service that is new there is of use after a restart only */
+    REFUSE(mmap, SCMP_CMP64(2, SCMP_CMP_MASKED_EQ, PROT_EXEC, PROT_EXEC), EACCES),
     WITHOUT(mprotect, 2, PROT_EXEC),
     ALLOW(munmap),
     ALLOW(mremap),
     ALLOW(madvise), /* free() gives back */
+    ALLOW(sysinfo), /* qsort() of more than a kilobyte: is there memory for it? */
     ALLOW(futex),   /* glibc's locks */
 
     /* the end */

@@ -4,6 +4,7 @@
 
 #include <seccomp.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* gcc says it by a macro, clang by a feature */
 #if defined(__SANITIZE_ADDRESS__)
@@ -14,11 +15,15 @@
 #endif
 #endif
 
-/* A system call that is allowed; where there are arguments, only with these. Several lines are several ways. */
+/*
+ * A system call that is allowed, or refused with @error where that is not 0; where there are arguments, only with these.
+ * Several lines are several ways.
+ */
 struct sandbox_call {
     int number;
     unsigned n_arguments;
     struct scmp_arg_cmp arguments[2];
+    uint16_t error;
 };
 
 extern const struct sandbox_call sandbox_calls[];

@@ -17,7 +17,8 @@
  *     does not start. No-new-privileges, so that no program file can bring them back; not dumpable, so that nobody of
  *     the same account can attach a debugger or read our descriptors from /proc.
  *  3. sandbox_filter_calls(): the table in sandbox-calls.c, default: kill. Account look-ups may load libraries, which
- *     the filter does not allow, so they are made to happen before.
+ *     the filter does not allow, so they are made to happen before; those that nsswitch.conf names later can't be
+ *     loaded, and what libraries then try is refused without an end to it all.
  *
  * Started by systemd with User= and an empty CapabilityBoundingSet=, the first two find nothing left to do, and check.
  */
@@ -124,7 +125,10 @@ int sandbox_filter_calls(enum sandbox_filter mode) {
     for (size_t i = 0; i < sandbox_n_calls; i++) {
         const struct sandbox_call *call = &sandbox_calls[i];
 
-        r = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, call->number, call->n_arguments, call->arguments);
+        if (call->error && mode == SANDBOX_LOG)
+            continue;
+        r = seccomp_rule_add_array(filter, call->error ? SCMP_ACT_ERRNO(call->error) : SCMP_ACT_ALLOW, call->number,
+                                   call->n_arguments, call->arguments);
         if (r < 0) {
             journal_log(LOG_ERR, "seccomp: line %zu of the table: %s", i, strerrordesc_np(-r));
             return r;

@@ -12,6 +12,7 @@ import actors
 import privatebus
 import rig
 from privatebus import LIMIT, Connection
+from protocol import Event
 from rig import path_of, region
 
 SOURCE = os.environ.get('IOREGION_SOURCE', '.')
@@ -79,11 +80,63 @@ class Face(rig.Case):
                       'org.freedesktop.LogControl1', 'LogLevel', ('s', level))
 
         self.assertEqual((get()['LogLevel'], get()['SyslogIdentifier']), ('info', 'ioregiond'))
+        access = {name: access for _, name, _, access, _ in
+                  interfaces(self.introspect('/org/freedesktop/LogControl1'))['org.freedesktop.LogControl1']}
+        self.assertEqual(access, {'LogLevel': 'readwrite', 'LogTarget': 'read', 'SyslogIdentifier': 'read'})
+        with self.refused('org.freedesktop.DBus.Error.PropertyReadOnly'):
+            self.call('/org/freedesktop/LogControl1', 'org.freedesktop.DBus.Properties', 'Set', 'ssv',
+                      'org.freedesktop.LogControl1', 'LogTarget', ('s', 'null'))
         set('debug')
         self.assertEqual(get()['LogLevel'], 'debug')
+        for signature, body in (('ssv', ('org.freedesktop.LogControl1', 'LogLevel', ('u', 3))), ('s', ('LogLevel',))):
+            with self.refused('org.freedesktop.DBus.Error.InvalidArgs'):
+                self.call('/org/freedesktop/LogControl1', 'org.freedesktop.DBus.Properties', 'Set', signature, *body)
         with self.assertRaises(rig.BusError):
             set('chatty')
         self.assertEqual(get()['LogLevel'], 'debug')
+
+    def test_every_change_is_told(self):
+        """Who reads all properties once, and takes in all signals, knows what reading them again would tell."""
+        vmm = self.register()
+        device = self.attach(on_disconnect='hold', regions=[region('mmio', 0xd0000000, 16), region('pio', 0x200, 1, 2)])
+        objects = [(rig.ROOT, rig.MANAGER), (path_of('vm'), 'org.ioregion1.VM'),
+                   (device.path, 'org.ioregion1.Device'),
+                   *((path_of('vm', 'dev', index), 'org.ioregion1.Region') for index in range(2))]
+        before = {key: self.properties(*key) for key in objects}
+        self.connection.signals.clear()
+
+        def as_told():
+            mirror = {key: dict(values) for key, values in before.items()}
+            for signal in self.connection.signals:
+                if signal.member == 'PropertiesChanged' and (signal.path, signal.body[0]) in mirror:
+                    values = mirror[signal.path, signal.body[0]]
+                    values.update((name, value) for name, (_, value) in signal.body[1].items())
+                    for name in signal.body[2]:
+                        values.pop(name)
+                        invalidated.add(name)
+            return {key: {**values, **{name: now[key][name] for name in now[key] if name not in values}}
+                    for key, values in mirror.items()}
+
+        def changed():
+            return {name for key in objects for name in now[key] if now[key][name] != before[key][name]}
+
+        invalidated = set()
+        device.lease.close()
+        self.wait_for_state(device, 'held')
+        now = {key: self.properties(*key) for key in objects}
+        self.assertEqual(as_told(), now)
+        self.assertEqual(changed(), {'State', 'LastError'})
+        self.attach(on_disconnect='hold', regions=[region('mmio', 0xd0000000, 16), region('pio', 0x200, 1, 2)])
+        vmm.event(0xd0000000, Event.VIOLATION)
+        self.wait_for_state(device, 'failed')
+        self.attach(name='more', regions=[region('pio', 0x300, 1)])
+        self.register('other')
+        self.manager('Reload')
+        now = {key: self.properties(*key) for key in objects}
+        self.assertEqual(as_told(), now)
+        self.assertEqual(changed(), {'State', 'LastError', 'VMCount', 'DeviceCount', 'RegionCount', 'Devices',
+                                     'PolicyGeneration', 'PolicyLoadedUSec'})
+        self.assertEqual(invalidated, {'Devices'})
 
     def test_anyone_may_look(self):
         self.register()
@@ -184,6 +237,24 @@ class Face(rig.Case):
         self.connection.wait_for_name('org.ioregion1')
         self.assertEqual((self.vm_names(), self.state(device.path)), (['vm'], 'attached'))
         self.attach(name='another', regions=[region('pio', 0x200, 1)])
+
+
+class Filter(rig.Case):
+    def test_account_services_that_come_later(self):
+        """glibc loads what nsswitch.conf has come to name; the filter forbids it, and the daemon lives on without."""
+        if os.geteuid() != 0:
+            self.skipTest('a mount namespace needs root')
+        services = f'{self.directory}/nsswitch.conf'
+        with open(services, 'w') as file:
+            file.write('passwd: files\ngroup: files\n')
+        self.stop_daemon()
+        self.start_daemon(wrapper=['unshare', '--mount', 'sh', '-c',
+                                   f'mount --bind {services} /etc/nsswitch.conf && exec "$@"', 'sh'])
+        with open(services, 'w') as file:
+            file.write('passwd: files compat\ngroup: files compat\n')
+        with self.refused('org.freedesktop.DBus.Error.InvalidArgs', 'no account'):
+            self.explain('register', user='no-such-user-here', vm='vm')
+        self.register()
 
 
 class CommandLine(rig.Case):

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The life of VMs, devices and regions, as all goes well."""
 
+import select
 
 import protocol
 import rig
+from privatebus import LIMIT, Connection
 from rig import path_of, region
 
 OBJECT_MANAGER = 'org.freedesktop.DBus.ObjectManager'
@@ -119,6 +121,37 @@ class Lifecycle(rig.Case):
         vmm.counts = dict(reads=5, writes=4, posted=3, failures=2, timeouts=1)
         counts, = self.call(path_of('vm', 'dev', 0), 'org.ioregion1.Region', 'GetStatistics')
         self.assertEqual(counts, vmm.counts)
+
+    def test_60_statistics_that_nobody_tells_keep_no_device_away(self):
+        vmm = self.register()
+        self.attach()
+        vmm.mute = True
+        crowd = [Connection(self.bus.address) for _ in range(11)]
+        for connection in crowd:
+            self.addCleanup(connection.close)
+            asked = [connection.send(path_of('vm', 'dev', 0), 'org.ioregion1.Region', 'GetStatistics')
+                     for _ in range(100)]
+        with self.refused('Busy', 'does not answer'):
+            connection.reply(asked[-1], self.play_vmms)
+        # one of two that are the same device is under way when the other is refused
+        requests = [self.request_attach('vm', 'other', [region('pio', 0x200, 1)]) for _ in range(2)]
+        for request in requests:
+            request.receive_lease()
+        first = select.select(requests, [], [], LIMIT)[0][0]
+        with self.refused('Busy', 'is being attached'):
+            first.finish(self.play_vmms)
+        requests.remove(first)
+        vmm.wake()
+        self.granted(requests[0])
+
+    def test_statistics_of_a_vmm_that_never_answers(self):
+        vmm = self.register()
+        self.attach()
+        vmm.mute = True
+        with self.refused('Busy', 'does not answer'):
+            self.call(path_of('vm', 'dev', 0), 'org.ioregion1.Region', 'GetStatistics')
+        vmm.wake()
+        self.call(path_of('vm', 'dev', 0), 'org.ioregion1.Region', 'GetStatistics')
 
     def test_release_gives_everything_back(self):
         vmm = self.register()

@@ -6,7 +6,7 @@ import os
 import signal
 
 import rig
-from rig import region
+from rig import path_of, region
 
 NOBODY = {'version': 1, 'operators': [{'name': 'root', 'match': {'user': 'root'}}]}
 
@@ -40,6 +40,18 @@ class Policy(rig.Case):
         self.wait_until(lambda: self.generation() == before + 1)
         with self.refused('PolicyDenied'):
             self.register()
+
+    def test_policy_of_a_large_site(self):
+        """Many files, each with many rules, when the filter of system calls is in force."""
+        for name in range(150):
+            self.write_policy({'version': 1, 'devices': [dict(rig.POLICY['devices'][1], name=f'{name}-{rule}')
+                                                         for rule in range(10)]}, f'{name:03}.json')
+        self.manager('Reload')
+        self.assertEqual(self.explain('attach', user=rig.DEVICE_USER, vm='vm', device='dev',
+                                      regions=[region('mmio', 0xd0000000, 16)])[:2], (True, '0-0'))
+        self.stop_daemon()
+        self.start_daemon()
+        self.register()
 
     def test_policy_properties_are_signalled(self):
         self.manager('Reload')
@@ -107,6 +119,25 @@ class Policy(rig.Case):
             self.assertEqual((self.vm_names(), self.state(device.path)), (['vm'], 'attached'))
             self.assertIn(f'reload: {told} ', self.daemon.log()[start:])
             self.assertIn('1 grants', self.daemon.log()[start:])
+
+    def test_56_what_is_under_way_is_judged_by_the_new_policy(self):
+        vmm = self.register()
+        for policy, error in ((self.changed(limits=dict(rig.POLICY['limits'], vms=7)), None),
+                              (self.changed(devices=[]), 'PolicyDenied')):
+            vmm.mute, count = True, len(vmm.seen)
+            request = self.request_attach('vm', 'dev', [region('mmio', 0xd0000000, 16)])
+            request.receive_lease()
+            self.wait_until(lambda: len(vmm.seen) > count)
+            self.write_policy(policy)
+            self.manager('Reload')
+            vmm.wake()
+            if error:
+                with self.refused(error, 'default'):
+                    self.granted(request)
+            else:
+                self.granted(request)
+                self.call(path_of('vm', 'dev'), 'org.ioregion1.Device', 'Detach')
+            self.wait_until(lambda: not vmm.regions)
 
     def test_operators(self):
         self.write_policy(self.changed(operators=[{'name': 'few', 'match': {'user': rig.STRANGER}}]))
