@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import unittest
 
+import tap
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SIZES = {'uint8_t': 1, 'uint32_t': 4, 'int32_t': 4, 'uint64_t': 8}
 NAMES = {'uint8_t': 'u8', 'uint32_t': 'u32', 'int32_t': 's32', 'uint64_t': 'u64'}
@@ -74,4 +76,4 @@ class Manual(unittest.TestCase):
 
 
 if __name__ == '__main__':
-    unittest.main()
+    tap.main()
