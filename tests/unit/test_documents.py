@@ -143,6 +143,12 @@ class Manual(unittest.TestCase):
 
 
 class Errors(unittest.TestCase):
+    def test_broker_and_library_mean_the_same(self):
+        brokers, librarys = (dict(re.findall(r'"org\.ioregion1\.Error\.(\w+)", (\w+)', read(path)))
+                             for path in ('daemon/refusal.c', 'clients/libioregion/call.c'))
+        brokers.pop('PolicyInvalid')  # no answer to what the library asks
+        self.assertEqual(librarys, brokers)
+
     def test_each_is_reached_by_a_test(self):
         tests = ''.join(path.read_text() for path in (ROOT / 'tests/integration').glob('test_*.py'))
         reached = set(re.findall(r"'(?:org\.ioregion1\.Error\.)?([A-Z]\w+)'", tests))
