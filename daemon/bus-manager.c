@@ -109,12 +109,12 @@ static int method_attach_device(sd_bus_message *message, void *userdata, sd_bus_
     return 1;
 }
 
-static void load_policy_again(struct call *call) {
+static void load_policy_again(struct call *call, bool revoke) {
     _cleanup_(sd_bus_error_free) sd_bus_error failure = SD_BUS_ERROR_NULL;
     _cleanup_(freep) char *mistake = NULL;
     int r;
 
-    r = reload(call->bus->broker, call->bus->policy_directory, &mistake);
+    r = reload(call->bus->broker, call->bus->policy_directory, revoke, &mistake);
     if (r >= 0) {
         call_reply(call, "");
         return;
@@ -124,8 +124,20 @@ static void load_policy_again(struct call *call) {
     call_refuse(call, r, &failure);
 }
 
+static void reload_and_keep(struct call *call) {
+    load_policy_again(call, false);
+}
+
+static void reload_and_revoke(struct call *call) {
+    load_policy_again(call, true);
+}
+
 static int method_reload(sd_bus_message *message, void *userdata, sd_bus_error *ret_error) {
-    return call_new_operator(userdata, message, load_policy_again, ret_error);
+    return call_new_operator(userdata, message, reload_and_keep, ret_error);
+}
+
+static int method_reload_and_revoke(sd_bus_message *message, void *userdata, sd_bus_error *ret_error) {
+    return call_new_operator(userdata, message, reload_and_revoke, ret_error);
 }
 
 static int method_explain_access(sd_bus_message *message, void *userdata, sd_bus_error *ret_error) {
@@ -211,6 +223,8 @@ static const sd_bus_vtable vtable[] = {
                             SD_BUS_RESULT("b", allowed, "s", rule, "s", reason), method_explain_access,
                             SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("Reload", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_reload, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("ReloadAndRevoke", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_reload_and_revoke,
+                            SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_VTABLE_END,
 };
 

@@ -127,7 +127,7 @@ static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *inf
     _cleanup_(freep) char *mistake = NULL;
     struct daemon *daemon = userdata;
 
-    reload(daemon->broker, daemon->policy_directory, &mistake); /* logs */
+    reload(daemon->broker, daemon->policy_directory, false, &mistake); /* logs */
     return 0;
 }
 

@@ -35,7 +35,7 @@ int load_policy(const char *directory, struct policy **ret_policy, char **ret_er
     return r;
 }
 
-static int replace_policy(struct broker *broker, const char *directory, char **ret_error) {
+static int replace_policy(struct broker *broker, const char *directory, bool revoke, char **ret_error) {
     struct policy *policy;
     size_t kept, revoked;
     char text[128];
@@ -43,22 +43,22 @@ static int replace_policy(struct broker *broker, const char *directory, char **r
 
     r = load_policy(directory, &policy, ret_error);
     if (r >= 0)
-        r = broker_set_policy(broker, policy, false, &kept, &revoked);
+        r = broker_set_policy(broker, policy, revoke, &kept, &revoked);
     if (r < 0)
         return r;
-    snprintf(text, sizeof(text), "policy generation %" PRIu64 ", %zu grants that it would not give are kept",
-             broker->policy_generation, kept);
+    snprintf(text, sizeof(text), "policy generation %" PRIu64 ", %zu grants that it would not give are %s",
+             broker->policy_generation, kept + revoked, revoke ? "revoked" : "kept");
     audit(AUDIT_RELOAD, &(struct audit_record){.reason = text, .uid = (uid_t) -1});
     return 0;
 }
 
-int reload(struct broker *broker, const char *directory, char **ret_error) {
+int reload(struct broker *broker, const char *directory, bool revoke, char **ret_error) {
     int r;
 
     *ret_error = NULL;
     user_names_forget();
     tell_manager_reloading();
-    r = replace_policy(broker, directory, ret_error);
+    r = replace_policy(broker, directory, revoke, ret_error);
     sd_notify(0, "READY=1");
     return r;
 }

@@ -11,9 +11,9 @@
 int load_policy(const char *directory, struct policy **ret_policy, char **ret_error);
 
 /*
- * Load the policy again, for SIGHUP and for Reload(), and tell the service manager. Grants that the new policy would
- * not give are kept. A policy with a mistake changes nothing.
+ * Load the policy again, for SIGHUP and for operators, and tell the service manager. Grants that the new policy would
+ * not give are kept, or with @revoke withdrawn. A policy with a mistake changes nothing.
  */
-int reload(struct broker *broker, const char *directory, char **ret_error);
+int reload(struct broker *broker, const char *directory, bool revoke, char **ret_error);
 
 #endif

@@ -27,10 +27,11 @@ enum option_bits {
     OPTION_REMOTE = 1 << 2, /* --host, --machine */
     OPTION_DESCRIPTION = 1 << 3,
     OPTION_REASON = 1 << 4,
+    OPTION_REVOKE = 1 << 5,
 };
 
 struct ctl {
-    bool json, legend;
+    bool json, legend, revoke;
     const char *host, *machine, *description, *reason;
     sd_bus *bus; /* ctl_connect() */
 };

@@ -102,6 +102,9 @@ _ioregionctl() {
             options='--json --help'
             compopt -o nospace 2>/dev/null
             ;;
+        reload)
+            options='--revoke --help'
+            ;;
         esac
         ;;
     esac

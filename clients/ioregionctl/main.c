@@ -13,7 +13,7 @@ static const struct command *const commands[] = {
 
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
-enum { LONG_JSON = 0x100, LONG_NO_LEGEND, LONG_VERSION, LONG_DESCRIPTION, LONG_REASON };
+enum { LONG_JSON = 0x100, LONG_NO_LEGEND, LONG_VERSION, LONG_DESCRIPTION, LONG_REASON, LONG_REVOKE };
 
 static const struct option long_options[] = {
     {"help", no_argument, NULL, 'h'},
@@ -24,6 +24,7 @@ static const struct option long_options[] = {
     {"machine", required_argument, NULL, 'M'},
     {"description", required_argument, NULL, LONG_DESCRIPTION},
     {"reason", required_argument, NULL, LONG_REASON},
+    {"revoke", no_argument, NULL, LONG_REVOKE},
     {NULL},
 };
 
@@ -94,6 +95,10 @@ static enum status take_option(struct invocation *invocation, int option) {
     case LONG_REASON:
         ctl->reason = optarg;
         invocation->options |= OPTION_REASON;
+        return STATUS_OK;
+    case LONG_REVOKE:
+        ctl->revoke = true;
+        invocation->options |= OPTION_REVOKE;
         return STATUS_OK;
     default: /* getopt_long() has said what is wrong */
         return STATUS_USAGE;

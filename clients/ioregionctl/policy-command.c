@@ -30,8 +30,13 @@ static enum status run(struct ctl *ctl, char **arguments, unsigned n_arguments) 
         complain("policy %s asks no broker: --host and --machine go with reload alone", what);
         return STATUS_USAGE;
     }
+    if (ctl->revoke && !reload) {
+        complain("policy %s revokes nothing: --revoke goes with reload alone", what);
+        return STATUS_USAGE;
+    }
     if (reload && n_arguments == 1)
-        return ctl_call(ctl, "broker", BROKER_PATH, INTERFACE_MANAGER, "Reload", NULL, "");
+        return ctl_call(ctl, "broker", BROKER_PATH, INTERFACE_MANAGER, ctl->revoke ? "ReloadAndRevoke" : "Reload", NULL,
+                        "");
     if (strcmp(what, "check") == 0)
         return check(arguments + 1, n_arguments - 1);
     if (strcmp(what, "explain") == 0)
@@ -42,7 +47,7 @@ static enum status run(struct ctl *ctl, char **arguments, unsigned n_arguments) 
 
 const struct command command_policy = {
     .name = "policy",
-    .arguments = "check [FILE...|DIRECTORY] | explain KEY=VALUE... | reload",
+    .arguments = "check [FILE...|DIRECTORY] | explain KEY=VALUE... | reload [--revoke]",
     .summary = "check a policy, ask it a question, load it anew",
     .help = "check reads a policy as the broker would, without one: errors and warnings come as FILE:LINE:COLUMN.\n"
             "Several files are one policy; without a name it is " POLICY_DIRECTORY ".\n"
@@ -52,7 +57,8 @@ const struct command command_policy = {
             "may be repeated), channels, timeout, on-disconnect, require, want, dispatch; policy is a file or\n"
             "directory to ask in place of the installed one. Exit status 1 means denied.\n"
             "\n"
-            "reload makes the broker load its policy anew. A bad one changes nothing. For operators.\n"
+            "reload makes the broker load its policy anew. A bad one changes nothing. What the new one would not give\n"
+            "any more is kept, and told in the journal; with --revoke it is withdrawn. For operators.\n"
             "\n"
             "  ioregionctl policy check new.json && mv new.json " POLICY_DIRECTORY "/ && ioregionctl policy reload\n"
             "  ioregionctl policy explain vm=alpha user=qemu unit=vm-alpha.service\n"
@@ -60,6 +66,6 @@ const struct command command_policy = {
             "      region=pio:0x3f8:8 want=posted-writes\n",
     .min = 1,
     .max = 64,
-    .options = OPTION_JSON | OPTION_REMOTE,
+    .options = OPTION_JSON | OPTION_REMOTE | OPTION_REVOKE,
     .run = run,
 };

@@ -4,8 +4,10 @@
 import os
 
 import programs
+import protocol
 import rig
 from privatebus import LIMIT
+from rig import region
 
 
 class DemoVmm(programs.Case):
@@ -62,6 +64,42 @@ class DemoVmm(programs.Case):
         vmm.process.terminate()
         self.assertIn('stopped', vmm.ended(0))
         self.wait_until(lambda: self.vm_names() == [])
+
+    def wait_for_an_answer(self, *arguments):
+        """A VMM whose guest waits for a device that never answers; the device."""
+        vmm = self.demo_vmm('--paused', *arguments)
+        vmm.said('paused')
+        device = self.attach('demo', regions=[region('pio', programs.UART, 8)], user='root')
+        vmm.process.stdin.write(b'go\n')
+        self.assertEqual(len(protocol.receive_packet(device.channels[0])), 32)
+        return vmm, device
+
+    def each_player(self):
+        """The vCPU-less player, and KVM where it is."""
+        for arguments in ([], ['--no-kvm']):
+            if arguments or os.access('/dev/kvm', os.R_OK | os.W_OK):
+                with self.subTest(arguments=arguments):
+                    yield arguments
+
+    def test_40_stopped_while_the_guest_waits(self):
+        """The vCPU comes out of it by the device's deadline."""
+        for arguments in self.each_player():
+            vmm, device = self.wait_for_an_answer(*arguments)
+            vmm.process.terminate()
+            self.assertIn('stopped', vmm.ended(0))
+            self.wait_until(lambda: self.vm_names() == [])
+            device.close()
+
+    def test_41_killed_while_the_guest_waits(self):
+        """Nobody is left waiting, and all is free for the next one."""
+        for arguments in self.each_player():
+            vmm, device = self.wait_for_an_answer(*arguments)
+            vmm.process.kill()
+            vmm.process.wait(LIMIT)
+            self.assertEqual(protocol.receive_packet(device.channels[0]), b'')
+            self.assertEqual(protocol.receive(device.lease).reason, protocol.Revoked.VM_GONE)
+            self.wait_until(lambda: self.vm_names() == [])
+            device.close()
 
     def test_guest_goes_on_without_the_broker(self):
         vmm = self.demo_vmm('--paused', '--no-kvm')

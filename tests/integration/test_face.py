@@ -5,6 +5,7 @@ import os
 import pwd
 import resource
 import select
+import signal
 import subprocess
 import xml.etree.ElementTree as ElementTree
 
@@ -203,6 +204,11 @@ class Face(rig.Case):
             self.assertEqual(os.waitpid(actors.fork(ask_and_leave), 0)[1], 0)
         self.assertEqual(self.vm_names(), ['vm'])
         self.assertEqual(self.daemon.fds(), before)
+
+    def test_24_no_signal_for_who_writes_to_nobody(self):
+        with open(f'/proc/{self.daemon.pid}/status') as status:
+            ignored = next(int(line.split()[1], 16) for line in status if line.startswith('SigIgn:'))
+        self.assertTrue(ignored & 1 << (signal.SIGPIPE - 1))
 
     def test_58_descriptors_run_out(self):
         """What was granted stays, what can't be done is refused, and all is well when there is room again."""

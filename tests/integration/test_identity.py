@@ -274,7 +274,7 @@ class Identity(rig.Case):
         self.attach()
         for member, path, interface in (('Detach', rig.path_of('vm', 'dev'), 'org.ioregion1.Device'),
                                         ('Unregister', rig.path_of('vm'), 'org.ioregion1.VM'),
-                                        ('Reload', rig.ROOT, rig.MANAGER)):
+                                        ('Reload', rig.ROOT, rig.MANAGER), ('ReloadAndRevoke', rig.ROOT, rig.MANAGER)):
             def ask():
                 actors.become(rig.DEVICE_USER)
                 with self.refused('PolicyDenied', 'operator'):

@@ -142,6 +142,9 @@ class Operating(Tool):
     def test_reload(self):
         self.run_tool('policy', 'reload')
         self.assertEqual(self.json('show')['PolicyGeneration'], 2)
+        self.run_tool('policy', 'reload', '--revoke')
+        self.assertIn('0 grants that it would not give are revoked', self.daemon.log())
+        self.run_tool('policy', 'check', '--revoke', status=2)
         self.write_policy('{\n  "version": 1,\n}')
         self.assertIn('rig.json:3:1', self.run_tool('policy', 'reload', status=1)[1])
 

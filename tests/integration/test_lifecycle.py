@@ -2,6 +2,7 @@
 """The life of VMs, devices and regions, as all goes well."""
 
 import select
+import time
 
 import protocol
 import rig
@@ -226,6 +227,29 @@ class Lifecycle(rig.Case):
         self.register()
         device = self.attach()
         self.assertEqual(self.state(device.path), 'attached')
+
+    def test_63_clock_jumps(self):
+        """Whoever sets the clock of the host changes no deadline, and no grace time."""
+        if rig.INSTRUMENTED:
+            self.skipTest('a sanitizer tolerates no library before its own')
+        self.stop_daemon()
+        self.start_daemon(wrapper=('env', f'LD_PRELOAD={rig.BUILD}/tests/integration/jumping-clock.so'))
+        loaded = self.properties(rig.ROOT, rig.MANAGER)['PolicyLoadedUSec'] / 1e6
+        self.assertGreater(abs(loaded - time.time()), 3600, 'the clock does not jump')
+        vmm = self.register()
+        brief, long = (self.attach(name=user, user=user, on_disconnect='hold', regions=[region('mmio', base, 16)])
+                       for user, base in ((rig.OTHER_USER, 0xd0001000), (rig.DEVICE_USER, 0xd0000000)))
+        long.close()
+        self.wait_for_state(long, 'held')
+        brief.close()
+        self.wait_for_state(brief, 'held')
+        self.wait_for_state(brief, 'failed')  # 200 ms
+        self.assertEqual(self.state(long.path), 'held')  # 60 s
+        with self.refused('IdentityUnproven'):
+            self.attach(name='silent', regions=[region('mmio', 0xd0002000, 16)], prove=lambda lease: None)
+        vmm.mute = True
+        with self.refused('Busy'):
+            self.attach(name='unheard', regions=[region('mmio', 0xd0002000, 16)])
 
     def test_filter_is_on_where_it_is_asked_for(self):
         with open(f'/proc/{self.daemon.pid}/status') as status:

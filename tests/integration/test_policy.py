@@ -5,6 +5,7 @@ import copy
 import os
 import signal
 
+import protocol
 import rig
 from rig import path_of, region
 
@@ -138,6 +139,21 @@ class Policy(rig.Case):
                 self.granted(request)
                 self.call(path_of('vm', 'dev'), 'org.ioregion1.Device', 'Detach')
             self.wait_until(lambda: not vmm.regions)
+
+    def test_56_grants_that_a_reload_would_not_give_are_revoked_where_that_is_asked(self):
+        vmm = self.register()
+        device = self.attach()
+        self.manager('ReloadAndRevoke')
+        self.assertEqual(self.state(device.path), 'attached', 'the policy gives it as before')
+        self.write_policy(self.changed(devices=[]))
+        self.manager('ReloadAndRevoke')
+        self.assertEqual((self.vm_names(), self.state(device.path)), (['vm'], None))
+        self.assertEqual(protocol.receive(device.lease).reason, protocol.Revoked.POLICY)
+        self.write_policy(NOBODY)
+        self.manager('ReloadAndRevoke')
+        self.assertEqual(self.vm_names(), [])
+        self.wait_until(lambda: any(message.type == protocol.Type.REVOKE for message in vmm.seen))
+        self.assertIn('1 grants that it would not give are revoked', self.daemon.log())
 
     def test_operators(self):
         self.write_policy(self.changed(operators=[{'name': 'few', 'match': {'user': rig.STRANGER}}]))

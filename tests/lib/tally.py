@@ -9,7 +9,8 @@ import json
 import re
 import sys
 
-CASE = re.compile(r'^(not )?ok\b[ \d-]*(.*?)(?:\s*#\s*(SKIP)\b\s*(.*))?$', re.MULTILINE | re.IGNORECASE)
+# a comment, and the case behind it; cmocka's skipped ones are "not ok", named behind SKIP, and explained before
+CASE = re.compile(r'^(?:# (.*)\n)?(not )?ok\b[ \d-]*(.*?)(?:\s*#\s*(SKIP)\b\s*(.*))?$', re.MULTILINE | re.IGNORECASE)
 GOOD, SKIPPED = ('OK', 'EXPECTEDFAIL'), 'SKIP'
 
 
@@ -18,10 +19,10 @@ def cases(test):
     output = test.get('stdout', '')
     found = False
     if re.search(r'^1\.\.\d+', output, re.MULTILINE):
-        for bad, name, skip, reason in CASE.findall(output):
-            verdict = 'failed' if bad else 'skipped' if skip else 'passed'
+        for comment, bad, name, skip, reason in CASE.findall(output):
+            verdict = 'skipped' if skip else 'failed' if bad else 'passed'
             found = found or verdict != 'passed' or test['result'] in GOOD
-            yield name, verdict, reason
+            yield (name, verdict, reason) if name or not skip else (reason, verdict, comment)
     if not found:
         verdict = 'passed' if test['result'] in GOOD else 'skipped' if test['result'] == SKIPPED else 'failed'
         why = (output.strip().splitlines() or [''])[-1] if verdict == 'skipped' else test['result']

@@ -45,4 +45,5 @@ expect ioregionctl attach alpha new --description "$1" "$1"
 expect ioregionctl policy '' 'check explain reload'
 expect ioregionctl policy check "$1" "$1"
 expect ioregionctl policy explain v 'vm='
+expect ioregionctl policy reload --r '--revoke'
 exit $failed

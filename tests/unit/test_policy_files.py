@@ -8,6 +8,8 @@ import pathlib
 import unittest
 import xml.etree.ElementTree as xml
 
+import tap
+
 try:
     import jsonschema
 except ImportError:
@@ -96,4 +98,4 @@ class BusPolicy(unittest.TestCase):
 
 
 if __name__ == '__main__':
-    unittest.main()
+    tap.main()
