@@ -226,7 +226,7 @@ static int on_subscribed(sd_bus_message *reply, void *userdata, sd_bus_error *re
     const sd_bus_error *error = sd_bus_message_get_error(reply);
 
     if (error)
-        journal_log(LOG_DEBUG, "units are not watched: %s", error->message);
+        journal_log(LOG_DEBUG, "watching units: systemd or the bus says: %s", error->message);
     return 0;
 }
 
