@@ -8,6 +8,7 @@ build and a folder for what is to be seen from outside. The test starts all else
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,7 @@ BUILD = os.environ.get('IOREGION_BUILD', f'{SOURCE}/build')
 BUS = os.environ.get('IOREGION_BUS', 'dbus-daemon')
 LIMIT, PATIENCE = 90, 20  # seconds: for all of it, and for the end of what has to be ended
 ACCOUNTS = {'root': 0, 'messagebus': 101, 'ioregion': 102, 'vmm': 103, 'device': 104, 'nobody': 65534}
+NAME = f'ioregion-system-{os.getpid()}'
 HIERARCHIES = [path for path in ('/sys/fs/cgroup/systemd', '/sys/fs/cgroup/unified') if os.path.isdir(path)] \
     or ['/sys/fs/cgroup']
 
@@ -27,7 +29,7 @@ BUSES = {
     'dbus-broker': '/usr/bin/dbus-broker-launch --scope system',
 }
 
-# The log goes where it can be read afterwards: there is no journal
+# The log goes where it can be read afterwards; the journal is for dbus-broker, which does not start without
 UNITS = {
     'rig.target': '''
 [Unit]
@@ -43,8 +45,8 @@ ListenStream=/run/dbus/system_bus_socket
     'dbus.service': f'''
 [Unit]
 DefaultDependencies=no
-Requires=dbus.socket
-After=dbus.socket
+Requires=dbus.socket systemd-journald.socket
+After=dbus.socket systemd-journald.socket
 [Service]
 Type=notify
 Sockets=dbus.socket
@@ -143,7 +145,7 @@ def boot(directory, groups):
              *(f'--bind-ro={directory}/{name}:/etc/{name}' for name in ('passwd', 'group'))]
     nspawn = subprocess.Popen(
         ['systemd-nspawn', '--quiet', '--volatile=yes', '--directory=/', '--boot', '--register=no', '--keep-unit',
-         '--private-network', f'--machine={os.path.basename(directory)}', '--console=pipe', *binds,
+         '--private-network', f'--machine={NAME}', '--console=pipe', *binds,
          '--setenv=SYSTEMD_UNIT_PATH=/rig/units:', 'systemd.firstboot=no', 'systemd.unit=rig.target',
          'systemd.show_status=no'], preexec_fn=groups.enter, env={**os.environ, 'SYSTEMD_NSPAWN_UNIFIED_HIERARCHY': '1'},
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -172,8 +174,7 @@ def main():
         skip(obstacle)
     signal.signal(signal.SIGTERM, interrupt)
     test = os.path.relpath(os.path.realpath(sys.argv[1]), SOURCE)
-    with tempfile.TemporaryDirectory(prefix='ioregion-system-') as directory, \
-            Groups(os.path.basename(directory)) as groups:
+    with tempfile.TemporaryDirectory(prefix='ioregion-system-') as directory, Groups(NAME) as groups:
         os.chmod(directory, 0o755)
         lay_out(directory, [f'/rig/source/{test}', *sys.argv[2:]])
         try:
@@ -182,11 +183,12 @@ def main():
             said = read(f'{directory}/out/said')
             print(said or '', end='', flush=True)
             log = read(f'{directory}/out/log')
-        if said is None:
-            skip(f'no container boots here: {console.strip().splitlines()[-1:]}')
-        if status:
+        forbidden = re.search('.*(?:not permitted|denied).*', console)
+        if said is None and forbidden:
+            skip(f'no container may boot here: {forbidden[0]}')
+        if said is None or status:
             print(console, log, file=sys.stderr)
-        sys.exit(status)
+        sys.exit(said is None or status)
 
 
 main()
