@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "bus-object.h"
-#include "bus.h"
+#include "bus-units.h"
 
 /*
  * What changes in the broker, told on the bus: InterfacesAdded, InterfacesRemoved, PropertiesChanged. While the bus is
- * away nobody listens, so failures to emit are no news.
+ * away nobody listens, so failures to emit are no news. The watch over units hears of devices here, too.
  */
 
 static void emit_added(struct bus *bus, const char *path) {
@@ -71,6 +71,7 @@ static void device_added(void *userdata, struct device *device) {
     }
     devices_changed(userdata, device->vm);
     counts_changed(userdata);
+    unit_watch_add(userdata, device);
 }
 
 static void device_removed(void *userdata, struct device *device) {
@@ -84,6 +85,7 @@ static void device_removed(void *userdata, struct device *device) {
     emit_removed(userdata, path, INTERFACE_DEVICE);
     devices_changed(userdata, device->vm);
     counts_changed(userdata);
+    unit_watch_remove(userdata, device);
 }
 
 static void device_changed(void *userdata, struct device *device) {
@@ -99,6 +101,8 @@ static void device_changed(void *userdata, struct device *device) {
         if (region)
             sd_bus_emit_properties_changed(bus->connection, region, INTERFACE_REGION, "State", "LastError", NULL);
     }
+    if (device->state == DEVICE_ATTACHED)
+        unit_watch_again(bus, device);
 }
 
 static void policy_changed(void *userdata) {

@@ -90,7 +90,7 @@ static int on_name(sd_bus_message *reply, void *userdata, sd_bus_error *ret_erro
 
 static int add_objects(struct bus *bus) {
     int (*const add[])(struct bus * bus) = {
-        bus_add_manager, bus_add_vms, bus_add_devices, bus_add_regions, bus_add_log_control,
+        bus_add_manager, bus_add_vms, bus_add_devices, bus_add_regions, bus_add_log_control, bus_watch_units,
     };
     int r = 0;
 
@@ -140,6 +140,7 @@ struct bus *bus_free(struct bus *bus) {
         call_free(call);
     sd_event_source_disable_unref(bus->retry);
     sd_event_source_disable_unref(bus->counts);
+    sd_bus_slot_unref(bus->question);
     disconnect(bus);
     sd_event_unref(bus->event);
     free(bus);

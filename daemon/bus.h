@@ -33,6 +33,8 @@ struct bus {
     sd_event_source *retry, *counts;
     TAILQ_HEAD(, call) calls;
     size_t n_calls;
+    void *units;                   /* tsearch(3) by name; see bus-units.c */
+    sd_bus_slot *question;         /* how are they? */
     void (*ready)(void *userdata); /* the name is ours, for the first time */
     void *userdata;
 };
@@ -55,6 +57,8 @@ int bus_add_vms(struct bus *bus);
 int bus_add_devices(struct bus *bus);
 int bus_add_regions(struct bus *bus);
 int bus_add_log_control(struct bus *bus);
+/* Watch the units that own devices, on a new connection. */
+int bus_watch_units(struct bus *bus);
 
 /* The bodies of Manager's methods that print; see bus-list.c. */
 int bus_list_vms(sd_bus_message *message, void *userdata, sd_bus_error *ret_error);

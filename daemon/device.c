@@ -85,6 +85,19 @@ void device_lease_lost(struct device *device) {
     }
 }
 
+/* Its descriptors may be safe in the unit's store, and then nothing hangs up. */
+void device_unit_restarts(struct device *device) {
+    if (device->state != DEVICE_ATTACHED)
+        return;
+    device->lease = lease_free(device->lease);
+    device_disconnected(device, "its unit is about to be restarted");
+}
+
+void device_unit_ended(struct device *device) {
+    if (!device->attachment) /* else a process of the unit is coming back, after whatever we heard */
+        device_end(device, 0, "its unit ended", NULL, NULL);
+}
+
 static int on_message(struct lease *lease, const struct ioregion_lease_header *message, const struct ucred *sender,
                       void *userdata) {
     struct device *device = userdata;

@@ -14,6 +14,13 @@ typedef void (*broker_done_t)(void *userdata);
 void device_end(struct device *device, enum ioregion_revoke_reason reason, const char *why, broker_done_t done,
                 void *userdata);
 
+/*
+ * What became of the unit that owns the device, for who can know: it is about to be restarted, it is inactive or
+ * failed. News from before the last attach must not be told. May free the device.
+ */
+void device_unit_restarts(struct device *device);
+void device_unit_ended(struct device *device);
+
 /* Ask the dispatcher; done() as in dispatcher.h. */
 int region_statistics(const struct region *region, dispatcher_done_t done, void *userdata);
 

@@ -36,7 +36,9 @@ CONFIG = '''<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configurat
     <allow receive_type="signal"/>
     <allow send_destination="org.freedesktop.DBus"/>
     <allow own="org.ioregion1"/>
+    <allow own="org.freedesktop.systemd1"/>
     <allow send_destination="org.ioregion1"/>
+    <allow send_destination="org.freedesktop.systemd1"/>
   </policy>
 </busconfig>
 '''

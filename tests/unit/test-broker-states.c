@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Edge case 48: every cell of the state table in doc/architecture.md, but for the rows about units. */
+/* Edge case 48: every cell of the state table in doc/architecture.md. */
 
 #include <poll.h>
 #include <sys/socket.h>
@@ -16,6 +16,8 @@ enum happening {
     PROCESS_DIES, /* both of them, in the kernel's order; the VMM's news comes first */
     DEADLINE_MISSED,
     VIOLATION,
+    UNIT_RESTARTS, /* while what it holds is in the unit's descriptor store */
+    UNIT_ENDS,
     ATTACH_AGAIN,
     GRACE_OVER,
     DETACH,
@@ -107,6 +109,12 @@ static void make_happen(struct scene *s, enum happening happening) {
     case VIOLATION:
         tell(s, IOREGION_EVENT_VIOLATION);
         break;
+    case UNIT_RESTARTS:
+        device_unit_restarts(find(s));
+        break;
+    case UNIT_ENDS:
+        device_unit_ended(find(s));
+        break;
     case ATTACH_AGAIN:
         start_attach(s, &s->again);
         vmm_answer(s->rig, &s->vmm, 0);
@@ -168,6 +176,11 @@ static const struct cell {
     {ONES, NOTHING, VIOLATION, DEVICE_FAILED},
     {HOLD, NOTHING, VIOLATION, DEVICE_FAILED},
     {REMOVE, NOTHING, VIOLATION, DEVICE_FAILED},
+    {ONES, NOTHING, UNIT_RESTARTS, DEVICE_FAILED},
+    {HOLD, NOTHING, UNIT_RESTARTS, DEVICE_HELD},
+    {REMOVE, NOTHING, UNIT_RESTARTS, GONE},
+    {ONES, NOTHING, UNIT_ENDS, GONE},
+    {HOLD, NOTHING, UNIT_ENDS, GONE},
     {ONES, NOTHING, ATTACH_AGAIN, DEVICE_ATTACHED},
     {HOLD, NOTHING, ATTACH_AGAIN, DEVICE_ATTACHED},
     {REMOVE, NOTHING, ATTACH_AGAIN, DEVICE_ATTACHED},
@@ -178,6 +191,10 @@ static const struct cell {
     {HOLD, CHANNEL_EOF, LEASE_HANGS_UP, DEVICE_HELD},
     {HOLD, CHANNEL_EOF, DEADLINE_MISSED, DEVICE_HELD},
     {HOLD, CHANNEL_EOF, VIOLATION, DEVICE_HELD},
+    {HOLD, CHANNEL_EOF, UNIT_RESTARTS, DEVICE_HELD},
+    {HOLD, CHANNEL_EOF, UNIT_ENDS, GONE},
+    {HOLD, UNIT_RESTARTS, ATTACH_AGAIN, DEVICE_ATTACHED},
+    {HOLD, UNIT_RESTARTS, GRACE_OVER, DEVICE_FAILED},
     {HOLD, CHANNEL_EOF, ATTACH_AGAIN, DEVICE_ATTACHED},
     {HOLD, CHANNEL_EOF, GRACE_OVER, DEVICE_FAILED},
     {HOLD, CHANNEL_EOF, DETACH, GONE},
@@ -190,6 +207,10 @@ static const struct cell {
     /* failed */
     {ONES, DEADLINE_MISSED, LEASE_HANGS_UP, GONE},
     {ONES, DEADLINE_MISSED, CHANNEL_EOF, DEVICE_FAILED},
+    {ONES, DEADLINE_MISSED, UNIT_RESTARTS, DEVICE_FAILED},
+    {ONES, DEADLINE_MISSED, UNIT_ENDS, GONE},
+    {ONES, LEASE_HANGS_UP, UNIT_ENDS, GONE},
+    {ONES, UNIT_RESTARTS, ATTACH_AGAIN, DEVICE_ATTACHED},
     {ONES, DEADLINE_MISSED, ATTACH_AGAIN, DEVICE_ATTACHED},
     {ONES, DEADLINE_MISSED, DETACH, GONE},
     {ONES, DEADLINE_MISSED, RELEASE, GONE},
@@ -258,6 +279,21 @@ static void a_failed_resume_leaves_the_device(void **state) {
     start_attach(&s, &s.again); /* the VM ends before the VMM answers */
     make_happen(&s, VM_ENDS);
     assert_int_equal(s.again.outcome.kind, REFUSAL_VM_GONE);
+    tear_down(&s);
+}
+
+/* A process that is coming back is younger than the news that its unit ended. */
+static void old_news_do_not_end_a_resume(void **state) {
+    struct scene s;
+
+    set_up(&s, HOLD);
+    make_happen(&s, LEASE_HANGS_UP);
+    start_attach(&s, &s.again);
+    make_happen(&s, UNIT_ENDS);
+    assert_int_equal(state_of(&s), DEVICE_HELD);
+    vmm_answer(s.rig, &s.vmm, 0);
+    assert_int_equal(s.again.outcome.error, 0);
+    assert_int_equal(state_of(&s), DEVICE_ATTACHED);
     tear_down(&s);
 }
 
@@ -344,6 +380,7 @@ int main(void) {
         cmocka_unit_test(every_cell),
         cmocka_unit_test(the_old_process_is_told),
         cmocka_unit_test(a_failed_resume_leaves_the_device),
+        cmocka_unit_test(old_news_do_not_end_a_resume),
         cmocka_unit_test(one_attach_at_a_time),
         cmocka_unit_test(a_flood_of_events_ends_the_vm),
         cmocka_unit_test(statistics_are_asked_for),

@@ -1,0 +1,194 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""container.py TEST [ARGUMENT]...: run a test inside a container of its own, as root, with a real systemd as PID 1.
+
+The container has this machine's /usr and nothing else of it: a bus, the accounts below, and in /rig the source, the
+build and a folder for what is to be seen from outside. The test starts all else as units. Says what the test says.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+
+SOURCE = os.path.realpath(f'{os.path.dirname(__file__)}/../..')
+BUILD = os.environ.get('IOREGION_BUILD', f'{SOURCE}/build')
+BUS = os.environ.get('IOREGION_BUS', 'dbus-daemon')
+LIMIT, PATIENCE = 90, 20  # seconds: for all of it, and for the end of what has to be ended
+ACCOUNTS = {'root': 0, 'messagebus': 101, 'ioregion': 102, 'vmm': 103, 'device': 104, 'nobody': 65534}
+NAME = f'ioregion-system-{os.getpid()}'
+HIERARCHIES = [path for path in ('/sys/fs/cgroup/systemd', '/sys/fs/cgroup/unified') if os.path.isdir(path)] \
+    or ['/sys/fs/cgroup']
+
+BUSES = {
+    'dbus-daemon': '/usr/bin/dbus-daemon --system --address=systemd: --nofork --nopidfile --systemd-activation',
+    'dbus-broker': '/usr/bin/dbus-broker-launch --scope system',
+}
+
+# The log goes where it can be read afterwards; the journal is for dbus-broker, which does not start without
+UNITS = {
+    'rig.target': '''
+[Unit]
+DefaultDependencies=no
+Wants=rig.service
+''',
+    'dbus.socket': '''
+[Unit]
+DefaultDependencies=no
+[Socket]
+ListenStream=/run/dbus/system_bus_socket
+''',
+    'dbus.service': f'''
+[Unit]
+DefaultDependencies=no
+Requires=dbus.socket systemd-journald.socket
+After=dbus.socket systemd-journald.socket
+[Service]
+Type=notify
+Sockets=dbus.socket
+ExecStart={BUSES[BUS]}
+ExecReload=/bin/true
+StandardError=append:/rig/out/log
+''',
+    'rig.service': '''
+[Unit]
+DefaultDependencies=no
+Requires=dbus.socket
+After=dbus.socket
+SuccessAction=exit-force
+FailureAction=exit-force
+[Service]
+Type=oneshot
+Environment={environment}
+ExecStart=/usr/bin/python3 {arguments}
+TimeoutStartSec=60
+StandardOutput=append:/rig/out/said
+StandardError=append:/rig/out/log
+''',
+}
+
+
+def skip(reason):
+    print('1..0 # SKIP', reason)
+    sys.exit()
+
+
+def find_obstacle():
+    if os.geteuid() != 0:
+        return 'containers need root'
+    if not shutil.which('systemd-nspawn'):
+        return 'systemd-nspawn is not installed'
+    if not all(os.access(f'{path}/cgroup.procs', os.W_OK) for path in HIERARCHIES):
+        return 'no control groups may be made here'
+    return None
+
+
+def lay_out(directory, arguments):
+    """What the container gets of its own."""
+    environment = {
+        'IOREGION_BUILD': '/rig/build', 'IOREGION_INSTRUMENTED': os.environ.get('IOREGION_INSTRUMENTED', ''),
+        'PYTHONPATH': '/rig/source/tests/integration:/rig/source/tests/compat', 'PYTHONDONTWRITEBYTECODE': '1',
+    }
+    for folder in ('units', 'out'):
+        os.mkdir(f'{directory}/{folder}')
+    for name, text in UNITS.items():
+        if name == 'rig.service':
+            text = text.format(arguments=' '.join(arguments),
+                               environment=' '.join(f'{key}={value}' for key, value in environment.items()))
+        with open(f'{directory}/units/{name}', 'w') as unit:
+            unit.write(text)
+    with open(f'{directory}/passwd', 'w') as passwd, open(f'{directory}/group', 'w') as group:
+        for name, number in ACCOUNTS.items():
+            passwd.write(f'{name}:x:{number}:{number}::/:/bin/sh\n')
+            group.write(f'{name}:x:{number}:\n')
+
+
+class Groups:
+    """Control groups of the container's own, a context: it starts in them, and nothing outlives them."""
+
+    def __init__(self, name):
+        self.folders = [f'{path}/{name}' for path in HIERARCHIES]
+
+    def __enter__(self):
+        for folder in self.folders:
+            os.mkdir(folder)
+        return self
+
+    def enter(self):
+        for folder in self.folders:
+            with open(f'{folder}/cgroup.procs', 'w') as procs:
+                procs.write('0')
+
+    def _subfolders(self):
+        for folder in self.folders:
+            yield from (path for path, _, _ in os.walk(folder, topdown=False))
+
+    def __exit__(self, *error):
+        for folder in self._subfolders():
+            with contextlib.suppress(FileNotFoundError), open(f'{folder}/cgroup.procs') as procs:
+                for pid in map(int, procs):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+        for folder in self._subfolders():
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
+
+
+def boot(directory, groups):
+    """nspawn's exit status, which is that of the test, and what it said."""
+    binds = [f'--bind={directory}:/rig', f'--bind-ro={BUILD}:/rig/build', f'--bind-ro={SOURCE}:/rig/source',
+             f'--bind-ro={SOURCE}/policy/org.ioregion1.conf:/etc/dbus-1/system.d/org.ioregion1.conf',
+             *(f'--bind-ro={directory}/{name}:/etc/{name}' for name in ('passwd', 'group'))]
+    nspawn = subprocess.Popen(
+        ['systemd-nspawn', '--quiet', '--volatile=yes', '--directory=/', '--boot', '--register=no', '--keep-unit',
+         '--private-network', f'--machine={NAME}', '--console=pipe', *binds,
+         '--setenv=SYSTEMD_UNIT_PATH=/rig/units:', 'systemd.firstboot=no', 'systemd.unit=rig.target',
+         'systemd.show_status=no'], preexec_fn=groups.enter, env={**os.environ, 'SYSTEMD_NSPAWN_UNIFIED_HIERARCHY': '1'},
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        console, _ = nspawn.communicate(timeout=LIMIT)
+    except BaseException:
+        nspawn.terminate()  # killed, it would leave the container behind
+        nspawn.communicate(timeout=PATIENCE)
+        raise
+    return nspawn.returncode, console
+
+
+def read(path):
+    with contextlib.suppress(FileNotFoundError), open(path, errors='replace') as file:
+        return file.read()
+    return None
+
+
+def interrupt(*arguments):
+    raise KeyboardInterrupt
+
+
+def main():
+    obstacle = find_obstacle()
+    if obstacle:
+        skip(obstacle)
+    signal.signal(signal.SIGTERM, interrupt)
+    test = os.path.relpath(os.path.realpath(sys.argv[1]), SOURCE)
+    with tempfile.TemporaryDirectory(prefix='ioregion-system-') as directory, Groups(NAME) as groups:
+        os.chmod(directory, 0o755)
+        lay_out(directory, [f'/rig/source/{test}', *sys.argv[2:]])
+        try:
+            status, console = boot(directory, groups)
+        finally:
+            said = read(f'{directory}/out/said')
+            print(said or '', end='', flush=True)
+            log = read(f'{directory}/out/log')
+        forbidden = re.search('.*(?:not permitted|denied).*', console)
+        if said is None and forbidden:
+            skip(f'no container may boot here: {forbidden[0]}')
+        if said is None or status:
+            print(console, log, file=sys.stderr)
+        sys.exit(said is None or status)
+
+
+main()
