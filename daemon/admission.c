@@ -122,9 +122,9 @@ void admission_cancel(struct admission *admission) {
     admission_end(admission, -ECANCELED, NULL);
 }
 
-void admission_turn_away(struct admission *admission, const char *why) {
+void admission_shut_down(struct admission *admission) {
     struct refusal refusal;
-    int r = refuse(&refusal, REFUSAL_BUSY, "%s: try again", why);
+    int r = refuse(&refusal, REFUSAL_BUSY, "ioregiond is going down: try again");
 
     admission_end(admission, r, &refusal);
 }

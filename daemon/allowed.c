@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -26,7 +27,7 @@ bool vm_is_allowed(const struct vm *vm, const struct policy *policy, struct poli
     return keeps_features(vm->dispatcher->type->features & vm->ceiling & vm->features, ret_verdict);
 }
 
-bool device_is_allowed(const struct device *device, const struct policy *policy, struct policy_verdict *ret_verdict) {
+int device_is_allowed(const struct device *device, const struct policy *policy, struct policy_verdict *ret_verdict) {
     const struct policy_subject subject = identity_subject(device->owner);
     _cleanup_(freep) struct ioregion_region *regions = calloc(device->n_regions, sizeof(*regions));
     struct policy_attach question = {.vm = device->vm->name,
@@ -37,10 +38,8 @@ bool device_is_allowed(const struct device *device, const struct policy *policy,
                                      .timeout_usec = device->timeout_usec,
                                      .on_disconnect = device->on_disconnect};
 
-    if (!regions) { /* when in doubt, it stays */
-        ret_verdict->allowed = true;
-        return true;
-    }
+    if (!regions)
+        return -ENOMEM;
     for (size_t i = 0; i < device->n_regions; i++)
         regions[i] =
             (struct ioregion_region){.space = device->regions[i].range.space,

@@ -23,8 +23,8 @@ struct attachment {
     int *dispatcher_fds, *device_fds; /* the channels' ends; the dispatcher's stay with the device on commit */
     size_t n_channels;
     uint64_t policy_generation; /* of the policy that was asked */
-    size_t pending; /* answers that the dispatcher owes us, and one while we are asking */
-    int error;      /* its first bad one */
+    size_t pending;             /* answers that the dispatcher owes us, and one while we are asking */
+    int error;                  /* its first bad one */
     attachment_done_t done;
     void *userdata;
 };
@@ -137,10 +137,14 @@ static void attachment_commit(struct attachment *a) {
 /* What is under way while a policy is loaded is no grant yet, and is judged by the new one. */
 static int check_new_policy(const struct attachment *a, struct refusal *ret_refusal) {
     struct policy_verdict verdict;
+    int r;
 
-    if (a->policy_generation == a->broker->policy_generation ||
-        device_is_allowed(a->device, a->broker->policy, &verdict))
+    if (a->policy_generation == a->broker->policy_generation)
         return 0;
+    *ret_refusal = (struct refusal){0};
+    r = device_is_allowed(a->device, a->broker->policy, &verdict);
+    if (r != 0)
+        return r < 0 ? r : 0;
     return refuse(ret_refusal, REFUSAL_POLICY_DENIED, "rule %s: %s", verdict.rule, verdict.reason);
 }
 

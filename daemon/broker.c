@@ -33,15 +33,11 @@ int broker_new(struct broker **ret_broker, sd_event *event, struct policy *polic
     return 0;
 }
 
-static void turn_all_away(struct broker *broker, const char *why) {
-    while (!TAILQ_EMPTY(&broker->admissions))
-        admission_turn_away(TAILQ_FIRST(&broker->admissions), why);
-}
-
 struct broker *broker_free(struct broker *broker) {
     if (!broker)
         return NULL;
-    turn_all_away(broker, "ioregiond is going down");
+    while (!TAILQ_EMPTY(&broker->admissions))
+        admission_shut_down(TAILQ_FIRST(&broker->admissions));
     while (broker->vms)
         vm_end(*(struct vm **) broker->vms, IOREGION_REVOKE_VM_GONE);
     ledger_done(&broker->ledger);
@@ -62,9 +58,11 @@ struct withdrawal {
 static int judge_device(struct device *device, void *userdata) {
     struct withdrawal *w = userdata;
     struct policy_verdict verdict;
+    int r;
 
-    if (device_is_allowed(device, w->policy, &verdict))
-        return 0;
+    r = device_is_allowed(device, w->policy, &verdict);
+    if (r != 0)
+        return r < 0 ? r : 0;
     device_audit(device, AUDIT_RELOAD, verdict.rule, verdict.reason);
     w->devices[w->n_devices++] = device;
     return 0;
@@ -88,15 +86,13 @@ int broker_set_policy(struct broker *broker, struct policy *policy, bool revoke,
     _cleanup_(freep) struct vm **vms = calloc(broker->n_vms + 1, sizeof(struct vm *));
     struct withdrawal w = {.policy = policy, .vms = vms, .devices = devices};
 
-    if (!devices || !vms)
+    if (!devices || !vms || broker_each_vm(broker, judge_vm, &w) < 0)
         return -ENOMEM;
-    broker_each_vm(broker, judge_vm, &w);
 
     policy_free(broker->policy);
     broker->policy = STEAL(owned);
     count_policy(broker);
     if (revoke) {
-        turn_all_away(broker, "the policy was loaded anew"); /* some were judged by the old one */
         for (size_t i = 0; i < w.n_devices; i++)
             device_end(devices[i], IOREGION_REVOKE_POLICY, "withdrawn by a policy reload", NULL, NULL);
         for (size_t i = 0; i < w.n_vms; i++)

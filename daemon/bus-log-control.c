@@ -78,6 +78,5 @@ static const sd_bus_vtable vtable[] = {
 int bus_add_log_control(struct bus *bus) {
     int r = sd_bus_add_object(bus->connection, NULL, BUS_PATH_LOG, on_message, bus);
 
-    return r < 0 ? r
-                 : sd_bus_add_object_vtable(bus->connection, NULL, BUS_PATH_LOG, LOG_CONTROL, vtable, bus);
+    return r < 0 ? r : sd_bus_add_object_vtable(bus->connection, NULL, BUS_PATH_LOG, LOG_CONTROL, vtable, bus);
 }

@@ -40,9 +40,7 @@
 
 /* For what libraries may try at an account look-up and can live without: no reason to end. */
 #define REFUSE(call, condition, failure)                                                                               \
-    {                                                                                                                  \
-        SCMP_SYS(call), 1, {condition}, failure                                                                        \
-    }
+    { SCMP_SYS(call), 1, {condition}, failure }
 
 const struct sandbox_call sandbox_calls[] = {
     /* the event loop */
@@ -65,9 +63,9 @@ const struct sandbox_call sandbox_calls[] = {
     ALLOW(restart_syscall), /* the kernel's own, after a stop signal */
 
     /* sockets: the bus, the leases, the journal, the service manager; and none of the network */
-    ONLY(socket, 0, AF_UNIX),        /* bus, journal, sd_notify */
+    ONLY(socket, 0, AF_UNIX),                                          /* bus, journal, sd_notify */
     REFUSE(socket, SCMP_CMP64(0, SCMP_CMP_NE, AF_UNIX), EAFNOSUPPORT), /* accounts kept on the network */
-    ONLY(socketpair, 0, AF_UNIX),    /* the channels that a device is granted */
+    ONLY(socketpair, 0, AF_UNIX),                                      /* the channels that a device is granted */
     ALLOW(connect),                  /* bus, journal, account services; Unix sockets, as none else can be made */
     ALLOW(getsockname),              /* a lease must be unnamed */
     ALLOW(getpeername),              /* and connected to one that is */

@@ -16,8 +16,8 @@
 #endif
 
 /*
- * A system call that is allowed, or refused with @error where that is not 0; where there are arguments, only with these.
- * Several lines are several ways.
+ * A system call that is allowed, or refused with @error where that is not 0; where there are arguments, only with
+ * these. Several lines are several ways.
  */
 struct sandbox_call {
     int number;

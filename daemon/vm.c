@@ -180,8 +180,7 @@ int vm_new(struct vm **ret_vm, struct broker *broker, const struct register_requ
         return r;
 
     /* the commit point: what can't be granted never was */
-    r = vm->dispatcher->type->grant(vm->dispatcher,
-                                    vm->dispatcher->type->features & vm->ceiling & vm->features);
+    r = vm->dispatcher->type->grant(vm->dispatcher, vm->dispatcher->type->features & vm->ceiling & vm->features);
     if (r < 0) {
         registry_remove_vm(vm);
         return r;

@@ -91,7 +91,7 @@ def lay_out(directory, arguments):
     """What the container gets of its own."""
     environment = {
         'IOREGION_BUILD': '/rig/build', 'IOREGION_INSTRUMENTED': os.environ.get('IOREGION_INSTRUMENTED', ''),
-        'PYTHONPATH': '/rig/source/tests/integration:/rig/source/tests/compat', 'PYTHONDONTWRITEBYTECODE': '1',
+        'PYTHONPATH': '/rig/source/tests/integration:/rig/source/tests/compat:/rig/source/tests/lib', 'PYTHONDONTWRITEBYTECODE': '1',
     }
     for folder in ('units', 'out'):
         os.mkdir(f'{directory}/{folder}')
