@@ -64,7 +64,8 @@ static bool grant_fits(const struct ioregion_device *device, const struct lease_
 
     return grant->channels == device->n_channels && message->n_fds == device->n_channels &&
            grant->regions == device->n_regions && grant->interrupts == 0 &&
-           (grant->features & device->options.require) == device->options.require;
+           (grant->features & device->options.require) == device->options.require &&
+           !(grant->features & ~(device->options.require | device->options.want));
 }
 
 /* One attach, first or later. */

@@ -5,7 +5,8 @@
  *
  * A device that runs has all the descriptors it will ever need, so the filter takes away every way to get another
  * one (that is why recvmsg, which can take descriptors in, is missing), to run another program or thread, to reach
- * another process, and to map memory that can be executed. A call that is not listed ends the process with SIGSYS.
+ * another process, and to map memory that can be executed. A call that is not listed ends the process with SIGSYS;
+ * a few that the C library makes on its own account are refused, and it does without.
  */
 
 #include <errno.h>
@@ -49,7 +50,10 @@ static const int allowed[] = {
     SCMP_SYS(munmap),
     SCMP_SYS(mremap),
     SCMP_SYS(madvise),
-    /* threads that are there already, and time */
+    /* threads that are there already, though perhaps not on their feet yet, and time */
+    SCMP_SYS(set_robust_list),
+    SCMP_SYS(rseq),
+    SCMP_SYS(sched_getaffinity),
     SCMP_SYS(futex),
     SCMP_SYS(sched_yield),
     SCMP_SYS(nanosleep),
@@ -71,8 +75,14 @@ static const int allowed[] = {
     SCMP_SYS(exit_group),
 };
 
-/* stdio asks these about its streams, and copes with a refusal. */
-static const int refused[] = {SCMP_SYS(newfstatat), SCMP_SYS(statx), SCMP_SYS(ioctl)};
+static const int refused[] = {
+    /* stdio looks at its streams */
+    SCMP_SYS(newfstatat),
+    SCMP_SYS(statx),
+    SCMP_SYS(ioctl),
+    /* malloc in a thread reads files about CPUs and overcommitted memory */
+    SCMP_SYS(openat),
+};
 
 static int add_lists(scmp_filter_ctx filter) {
     int r = 0;

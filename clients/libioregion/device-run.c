@@ -33,17 +33,17 @@ static int end_or_empty(int fd) {
     return poll_fd.revents & (POLLHUP | POLLRDHUP) ? -ECONNRESET : -EPROTO;
 }
 
-static int respond(int fd, const struct ioregion_response *response, int flags) {
-    while (send(fd, response, sizeof(*response), MSG_NOSIGNAL | flags) < 0) {
+/* Never waits: a dispatcher that lets its answers pile up waits for none of them, and stop() wakes no send. */
+static int respond(int fd, const struct ioregion_response *response) {
+    while (send(fd, response, sizeof(*response), MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
         if (errno == EINTR)
             continue;
-        /* A dispatcher that lets its answers pile up waits for none of them. */
         return errno == EAGAIN ? -EPROTO : -ECONNRESET;
     }
     return 1;
 }
 
-static int execute(struct ioregion_device *device, size_t channel, const struct ioregion_command *command, int flags) {
+static int execute(struct ioregion_device *device, size_t channel, const struct ioregion_command *command) {
     uint64_t region_size = device_region_size(device, channel, command->user_data);
     unsigned size = ioregion_info_size(command->info);
     struct ioregion_response response = {.data = 0};
@@ -57,7 +57,7 @@ static int execute(struct ioregion_device *device, size_t channel, const struct 
             device->ops.read(device->userdata, command->user_data, command->offset, size) & ioregion_all_ones(size);
     if (!ioregion_info_wants_response(command->info))
         return 1;
-    return respond(device->channels[channel], &response, flags);
+    return respond(device->channels[channel], &response);
 }
 
 /* Take one command and answer it: 1 done, 0 none there, -ECONNRESET, -EPROTO. @flags may be MSG_DONTWAIT. */
@@ -66,7 +66,7 @@ static int serve(struct ioregion_device *device, size_t channel, int flags) {
     ssize_t n = recv(device->channels[channel], &command, sizeof(command), flags | MSG_TRUNC);
 
     if (n == sizeof(command))
-        return execute(device, channel, &command, flags);
+        return execute(device, channel, &command);
     if (n > 0)
         return -EPROTO;
     if (n == 0)

@@ -89,6 +89,9 @@ int device_install(struct ioregion_device *device, int lease, const int *channel
     else
         fd_close(lease);
     device->state = DEVICE_SERVING;
+    /* Told to stop meanwhile, or before: what was to wake the caller was disarmed above. */
+    if (atomic_load(&device->stopped))
+        ioregion_device_stop(device);
     return 0;
 }
 

@@ -54,6 +54,7 @@ int channel_new(struct channel **ret_channel, int epoll, int lease, uint32_t id,
         free(channel);
         return r;
     }
+    TAILQ_INIT(&channel->turns);
     pthread_mutex_init(&channel->lock, NULL);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -97,23 +98,30 @@ static void adopt_incoming(struct channel *channel) {
     channel->hung_up = false;
 }
 
-static void take_turn(struct channel *channel) {
-    uint64_t mine;
+/* Returns with the lock, and whether it is our turn: nobody waits for it in a region that is removed. */
+static bool take_turn(const struct region *region, struct turn *mine) {
+    struct channel *channel = region->channel;
 
     pthread_mutex_lock(&channel->lock);
-    mine = channel->next_turn++;
-    while (channel->turn != mine)
+    TAILQ_INSERT_TAIL(&channel->turns, mine, turns);
+    while (TAILQ_FIRST(&channel->turns) != mine && !region_removed(region))
         pthread_cond_wait(&channel->changed, &channel->lock);
+    return TAILQ_FIRST(&channel->turns) == mine;
 }
 
-static void pass_turn(struct channel *channel, uint64_t region) {
-    if (channel->hung_up && !channel->loss)
-        lose(channel, region, IOREGION_EVENT_EOF);
-    channel->hung_up = false;
-    adopt_incoming(channel);
-    channel->turn++;
-    if (channel->turn != channel->next_turn)
-        pthread_cond_broadcast(&channel->changed);
+static void pass_turn(const struct region *region, struct turn *mine) {
+    struct channel *channel = region->channel;
+    bool ours = TAILQ_FIRST(&channel->turns) == mine;
+
+    TAILQ_REMOVE(&channel->turns, mine, turns);
+    if (ours) {
+        if (channel->hung_up && !channel->loss)
+            lose(channel, region->id, IOREGION_EVENT_EOF);
+        channel->hung_up = false;
+        adopt_incoming(channel);
+        if (!TAILQ_EMPTY(&channel->turns))
+            pthread_cond_broadcast(&channel->changed);
+    }
     pthread_mutex_unlock(&channel->lock);
 }
 
@@ -155,28 +163,31 @@ static bool attempt(struct region *region, const struct ioregion_command *comman
     return false;
 }
 
-enum channel_result channel_exchange(struct region *region, const struct ioregion_command *command,
-                                     uint64_t *ret_value) {
-    struct channel *channel = region->channel;
+static enum channel_result exchange_in_turn(struct region *region, const struct ioregion_command *command,
+                                            uint64_t *ret_value) {
     enum channel_result result;
     bool sent = false;
 
-    take_turn(channel);
     for (;;) {
         result = settle(region);
-        if (result == CHANNEL_NOT_OURS && sent)
-            result = CHANNEL_FAILED;
         if (result != CHANNEL_ANSWERED)
-            break;
+            return result == CHANNEL_NOT_OURS && sent ? CHANNEL_FAILED : result;
         /* The device is back, but did it do what it was told before? Only under replay it may be told again. */
-        if (sent && !(region->features & IOREGION_FEATURE_REPLAY)) {
-            result = CHANNEL_FAILED;
-            break;
-        }
+        if (sent && !(region->features & IOREGION_FEATURE_REPLAY))
+            return CHANNEL_FAILED;
         if (attempt(region, command, &sent, ret_value))
-            break;
+            return CHANNEL_ANSWERED;
     }
-    pass_turn(channel, region->id);
+}
+
+enum channel_result channel_exchange(struct region *region, const struct ioregion_command *command,
+                                     uint64_t *ret_value) {
+    enum channel_result result = CHANNEL_FAILED;
+    struct turn mine;
+
+    if (take_turn(region, &mine))
+        result = exchange_in_turn(region, command, ret_value);
+    pass_turn(region, &mine);
     return result;
 }
 
@@ -188,7 +199,7 @@ int channel_swap(struct channel *channel, int fd) {
     pthread_mutex_lock(&channel->lock);
     channel->incoming = release_fd(channel, channel->incoming);
     channel->incoming = fd;
-    if (channel->turn == channel->next_turn)
+    if (TAILQ_EMPTY(&channel->turns))
         adopt_incoming(channel);
     else
         shutdown(channel->fd, SHUT_RDWR);
@@ -201,7 +212,7 @@ void channel_hang_up(struct channel *channel, int fd) {
     pthread_mutex_lock(&channel->lock);
     if (fd == channel->fd && !channel->loss) {
         epoll_ctl(channel->epoll, EPOLL_CTL_DEL, fd, NULL);
-        if (channel->turn == channel->next_turn)
+        if (TAILQ_EMPTY(&channel->turns))
             lose(channel, LIST_FIRST(&channel->regions)->id, IOREGION_EVENT_EOF);
         else
             channel->hung_up = true;

@@ -120,30 +120,34 @@ int ioregion_vmm_access(struct ioregion_vmm *vmm, enum ioregion_space space, uin
     return access_times(vmm, space, address, data, size, write, 1);
 }
 
-/* The data of port accesses lies behind the struct, and never on more than a page. */
-#define IO_DATA_MAX 4096u
+/*
+ * Whoever shares the mapping can change it at any time: what is read is read once, and checked. The data of port
+ * accesses lies behind the struct, in the second page, which every mapping has.
+ */
+#define IO_PAGE 4096u
 
 static bool handle_io(struct ioregion_vmm *vmm, struct kvm_run *run) {
-    const __typeof__(run->io) io = run->io;
+    const __typeof__(run->io) io = *(volatile __typeof__(run->io) *) &run->io;
 
-    if ((io.size != 1 && io.size != 2 && io.size != 4) || io.count < 1 || io.count > IO_DATA_MAX / io.size ||
-        io.data_offset < sizeof(*run) || io.direction > KVM_EXIT_IO_OUT)
+    if ((io.size != 1 && io.size != 2 && io.size != 4) || io.count < 1 || io.count > IO_PAGE / io.size ||
+        io.data_offset < sizeof(*run) || io.data_offset > 2 * IO_PAGE - io.count * io.size ||
+        io.direction > KVM_EXIT_IO_OUT)
         return false;
     return access_times(vmm, IOREGION_PIO, io.port, (uint8_t *) run + io.data_offset, io.size,
                         io.direction == KVM_EXIT_IO_OUT, io.count);
 }
 
 static bool handle_mmio(struct ioregion_vmm *vmm, struct kvm_run *run) {
-    uint64_t address = run->mmio.phys_addr;
-    uint32_t length = run->mmio.len;
-    bool write = run->mmio.is_write;
+    const volatile __typeof__(run->mmio) *mmio = &run->mmio;
+    uint64_t address = mmio->phys_addr;
+    uint32_t length = mmio->len;
+    bool write = mmio->is_write;
 
     if (length < 1 || length > sizeof(run->mmio.data))
         return false;
     return access_times(vmm, IOREGION_MMIO, address, run->mmio.data, length, write, 1);
 }
 
-/* Whoever shares the mapping can change it at any time: what is read is read once, and checked. */
 int ioregion_vmm_handle_exit(struct ioregion_vmm *vmm, struct kvm_run *run) {
     switch (*(volatile uint32_t *) &run->exit_reason) {
     case KVM_EXIT_IO:

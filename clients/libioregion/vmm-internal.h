@@ -73,6 +73,10 @@ void tables_release(struct tables *tables);
 
 /* ---- channels ---- */
 
+struct turn {
+    TAILQ_ENTRY(turn) turns;
+};
+
 struct channel {
     uint64_t id; /* first, for the search tree */
     uint64_t timeout_usec;
@@ -80,7 +84,7 @@ struct channel {
     LIST_HEAD(, region) regions; /* process() only */
     pthread_mutex_t lock;        /* of all that follows; never held across an exchange */
     pthread_cond_t changed;
-    uint64_t turn, next_turn; /* vCPUs draw numbers and are served in their order; equal: nobody is here */
+    TAILQ_HEAD(, turn) turns; /* of the vCPUs that are here, in the order in which they came; the first is served */
     int fd;                   /* changed only with the turn */
     int incoming;             /* a device came back: waits for the turn to end; -1 for none */
     bool hung_up;             /* seen while somebody had the turn */
@@ -98,7 +102,10 @@ enum channel_result {
     CHANNEL_NOT_OURS, /* and the device was told nothing */
 };
 
-/* Send one command of @region and take its answer, in turn. Ends in bounded time, whatever the device does. */
+/*
+ * Send one command of @region and take its answer, in turn. Ends in bounded time, whatever the device does, and without
+ * waiting for others once the region is removed.
+ */
 enum channel_result channel_exchange(struct region *region, const struct ioregion_command *command,
                                      uint64_t *ret_value);
 

@@ -59,9 +59,10 @@ IOREGION_PUBLIC struct ioregion_vmm *ioregion_vmm_free(struct ioregion_vmm *vmm)
 
 /*
  * Region changes: poll the descriptor (owned by the VMM object) for reading, then call ioregion_vmm_process(),
- * which takes in all that is pending and blocks only until vCPUs have left a removed region, whose exchanges are cut
- * short. The broker waits 2 s for it. Returns 0, or -ECONNRESET once the broker has ended the lease: regions stay
- * as they are then, their devices go on being served, and the descriptor should no longer be polled.
+ * which takes in all that is pending and blocks only until vCPUs have left a removed region: for its deadline at most,
+ * and as a rule no time, since the broker cuts the channel first. The broker waits 2 s for it. Returns 0, or
+ * -ECONNRESET once the broker has ended the lease: regions stay as they are then, their devices go on being served,
+ * and the descriptor should no longer be polled.
  */
 IOREGION_PUBLIC int ioregion_vmm_fd(const struct ioregion_vmm *vmm);
 IOREGION_PUBLIC int ioregion_vmm_process(struct ioregion_vmm *vmm);

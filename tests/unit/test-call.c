@@ -213,14 +213,16 @@ static void test_attach(void **state) {
     static const enum step steps[] = {GRANT_ONLY, GRANT};
 
     for (int i = 0; i < 2; i++) {
+        static const struct ioregion_device_options options = {.struct_size = sizeof(options),
+                                                               .want = IOREGION_FEATURE_REPLAY};
         struct ioregion_device *device;
         struct bus bus;
 
         bus_start(&bus, steps + i);
         bus.features = IOREGION_FEATURE_REPLAY;
-        assert_int_equal(attach(&device), 0);
+        assert_int_equal(ioregion_device_attach(&device, "vm0", "dev0", &region, 1, &options, &ops, NULL), 0);
         bus_end(&bus);
-        assert_string_equal(bus.seen, "vm0 dev0 pio 888 8 5 ");
+        assert_string_equal(bus.seen, "vm0 dev0 pio 888 8 5 want replay ");
         assert_true(ioregion_device_features(device) == IOREGION_FEATURE_REPLAY);
         assert_int_equal(ioregion_device_timeout_usec(device), 1234);
         assert_null(ioregion_device_free(device));
@@ -282,6 +284,51 @@ static void test_resume(void **state) {
         assert_int_equal(ioregion_device_run(device), -ECONNRESET);
     }
     ioregion_device_free(device);
+}
+
+/* stop() is once and for all: whoever polls after a resume is woken all the same. */
+static void test_stop_and_resume(void **state) {
+    static const enum step script = GRANT;
+    struct ioregion_device *device;
+    int resumed = 0;
+    struct bus bus;
+
+    bus_start(&bus, &script);
+    assert_int_equal(ioregion_device_attach(&device, "vm0", "dev0", &region, 1, NULL, &ops, &resumed), 0);
+    bus_end(&bus);
+    ioregion_device_stop(device);
+    bus_start(&bus, &script);
+    assert_int_equal(ioregion_device_resume(device), 0);
+    played_await(ioregion_device_fd(device));
+    assert_int_equal(ioregion_device_process(device), -EINTR);
+    bus_end(&bus);
+    ioregion_device_free(device);
+}
+
+/* No feature comes uninvited, and none that is required stays away. */
+static void test_uninvited_features(void **state) {
+    static const struct ioregion_device_options options = {
+        .struct_size = sizeof(options), .require = IOREGION_FEATURE_REPLAY, .want = IOREGION_FEATURE_STATE};
+    static const struct {
+        uint64_t granted;
+        int result;
+    } cases[] = {{IOREGION_FEATURE_REPLAY, 0},
+                 {IOREGION_FEATURE_REPLAY | IOREGION_FEATURE_STATE, 0},
+                 {IOREGION_FEATURE_STATE, -EPROTO},
+                 {IOREGION_FEATURE_REPLAY | IOREGION_FEATURE_POSTED_WRITES, -EPROTO},
+                 {IOREGION_FEATURE_REPLAY | UINT64_C(1) << 63, -EPROTO}};
+    static const enum step script = GRANT;
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        struct ioregion_device *device = NULL;
+        struct bus bus;
+
+        bus_start(&bus, &script);
+        bus.features = cases[i].granted;
+        assert_int_equal(ioregion_device_attach(&device, "v", "d", &region, 1, &options, &ops, NULL), cases[i].result);
+        bus_end(&bus);
+        ioregion_device_free(device);
+    }
 }
 
 /* What each refusal becomes, with the broker's words. */
@@ -451,6 +498,7 @@ static void test_bad_arguments(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_attach),          cmocka_unit_test(test_options), cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_stop_and_resume), cmocka_unit_test(test_uninvited_features),
         cmocka_unit_test(test_errors),          cmocka_unit_test(test_retry),   cmocka_unit_test(test_broken_promises),
         cmocka_unit_test(test_register),        cmocka_unit_test(test_no_bus),  cmocka_unit_test(test_bad_arguments),
     };

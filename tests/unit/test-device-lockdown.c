@@ -79,8 +79,17 @@ static void try_socket(void) {
     socket(AF_UNIX, SOCK_STREAM, 0);
 }
 
-static void try_open(void) {
-    open("/etc/passwd", O_RDONLY);
+/* Refused, not death: malloc tries it. */
+static void refused_open(void) {
+    _exit(open("/etc/passwd", O_RDONLY) == -1 && errno == EPERM ? 0 : 3);
+}
+
+static void try_openat2(void) {
+    static const struct open_how {
+        uint64_t flags, mode, resolve;
+    } how;
+
+    syscall(SYS_openat2, AT_FDCWD, "/etc/passwd", &how, sizeof(how));
 }
 
 static void try_execve(void) {
@@ -142,6 +151,33 @@ static void try_eventfd(void) {
     eventfd(0, 0);
 }
 
+static pthread_barrier_t locked_down;
+
+static void *allocate(void *argument) {
+    pthread_barrier_wait(&locked_down);
+    for (size_t size = 1; size < (16 << 20); size *= 4)
+        free(memset(malloc(size), 1, size));
+    return NULL;
+}
+
+/* Threads that were started before go on to live, allocate for the first time and end. */
+static void many_threads(void) {
+    struct ioregion_device *device;
+    pthread_t threads[32];
+    int channel, lease;
+
+    pthread_barrier_init(&locked_down, NULL, 33);
+    for (int i = 0; i < 32; i++)
+        pthread_create(threads + i, NULL, allocate, NULL);
+    device = locked_device(&channel, &lease);
+    if (ioregion_device_lockdown(device) < 0)
+        _exit(2);
+    pthread_barrier_wait(&locked_down);
+    for (int i = 0; i < 32; i++)
+        pthread_join(threads[i], NULL);
+    _exit(0);
+}
+
 static int child(void (*act)(void), bool locked) {
     pid_t pid = fork();
     int status, channel, lease;
@@ -164,12 +200,20 @@ static void test_good_life(void **state) {
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+static void test_refused(void **state) {
+    assert_int_equal(child(refused_open, true), 0);
+}
+
+static void test_threads(void **state) {
+    assert_int_equal(child(many_threads, false), 0);
+}
+
 static void test_killed(void **state) {
     static const struct {
         const char *name;
         void (*act)(void);
     } cases[] = {
-        {"socket", try_socket},   {"open", try_open},       {"execve", try_execve}, {"fork", try_fork},
+        {"socket", try_socket},   {"openat2", try_openat2}, {"execve", try_execve}, {"fork", try_fork},
         {"thread", try_thread},   {"ptrace", try_ptrace},   {"kill", try_kill},     {"tgkill", try_tgkill},
         {"recvmsg", try_recvmsg}, {"sendto", try_sendto},   {"code", try_code},     {"mprotect", try_mprotect},
         {"dup", try_dup},         {"eventfd", try_eventfd},
@@ -193,7 +237,8 @@ static void test_abort(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good_life), cmocka_unit_test(test_killed), cmocka_unit_test(test_abort)};
+        cmocka_unit_test(test_good_life), cmocka_unit_test(test_threads), cmocka_unit_test(test_refused),
+                                       cmocka_unit_test(test_killed), cmocka_unit_test(test_abort)};
 
     prctl(PR_SET_DUMPABLE, 0);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -191,6 +191,26 @@ static void test_posted(void **state) {
     end(&rig, 1);
 }
 
+/* Answers that nobody takes must not block run(), which could then not be stopped. */
+static void test_answers_pile_up(void **state) {
+    struct ioregion_command command = {.info = 0x40, .user_data = TOKEN};
+
+    for (size_t n_channels = 1; n_channels <= 2; n_channels++) {
+        struct pollfd room = {.events = POLLOUT};
+        struct rig rig;
+
+        start(&rig, n_channels, false, 0);
+        room.fd = rig.channels[0];
+        played_thread_start(&rig.runner, run, -1, &rig);
+        while (send(room.fd, &command, sizeof(command), MSG_NOSIGNAL | MSG_DONTWAIT) > 0 || errno == EAGAIN)
+            assert_int_equal(poll(&room, 1, 5000), 1);
+        assert_int_equal(errno, EPIPE);
+        played_thread_end(&rig.runner);
+        assert_int_equal(rig.result, -EPROTO);
+        end(&rig, n_channels);
+    }
+}
+
 /* The hold ends: with a word before the channel's end, after it, and without one. */
 static void test_ends(void **state) {
     for (int i = 0; i < 8; i++) {
@@ -407,8 +427,8 @@ int main(void) {
         cmocka_unit_test(test_broker_gone),     cmocka_unit_test(test_broken_broker),
         cmocka_unit_test(test_process),         cmocka_unit_test(test_deaf_dispatcher),
         cmocka_unit_test(test_stop),            cmocka_unit_test(test_stop_by_signal),
-        cmocka_unit_test(test_release),            cmocka_unit_test(test_take_fds),
-        cmocka_unit_test(test_from_fds_fails),
+        cmocka_unit_test(test_answers_pile_up), cmocka_unit_test(test_release),
+        cmocka_unit_test(test_take_fds),        cmocka_unit_test(test_from_fds_fails),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

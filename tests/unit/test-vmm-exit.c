@@ -214,7 +214,8 @@ static void test_nonsense(void **state) {
         {0x378, 0, 0, 1, DATA_OFFSET}, {0x378, 3, 0, 1, DATA_OFFSET},    {0x378, 8, 0, 1, DATA_OFFSET},
         {0x378, 1, 0, 0, DATA_OFFSET}, {0x378, 4, 0, 1025, DATA_OFFSET}, {0x378, 1, 0, UINT32_MAX, DATA_OFFSET},
         {0x378, 1, 2, 1, DATA_OFFSET}, {0x378, 1, 0, 1, 0},              {0x37f, 2, 0, 1, DATA_OFFSET},
-        {0x377, 1, 0, 1, DATA_OFFSET},
+        {0x377, 1, 0, 1, DATA_OFFSET}, {0x378, 1, 0, 2, 8191},           {0x378, 1, 0, 1, 8192},
+        {0x378, 4, 0, 1024, 4100},     {0x378, 1, 0, 1, UINT64_MAX},     {0x378, 4, 0, 1, UINT64_MAX - 1},
     };
     struct machine machine;
 

@@ -3,7 +3,10 @@
 /* A device goes away, in every way and under each on_disconnect, and comes back (edges 43, 47, 48, 49, 51). */
 
 #include "played-broker.h"
+#include <sched.h>
+
 #include "clock.h"
+#include "vmm-internal.h"
 
 #define ONES UINT32_C(0xffffffff)
 
@@ -30,6 +33,18 @@ static struct ioregion_command await_command(int fd) {
     played_await(fd);
     assert_int_equal(recv(fd, &command, sizeof(command), MSG_TRUNC), sizeof(command));
     return command;
+}
+
+/* Until a vCPU is inside the region at @address. */
+static void await_inside(struct played_vm *vm, uint64_t address) {
+    struct region *region = tables_enter(&vm->vmm->tables, IOREGION_MMIO, address, 1);
+    uint64_t limit = clock_now_usec() + 5000000;
+
+    assert_non_null(region);
+    while (atomic_load(&region->users) < 2 * REGION_USER && clock_now_usec() < limit)
+        sched_yield();
+    assert_true(atomic_load(&region->users) >= 2 * REGION_USER);
+    tables_leave(region);
 }
 
 static void answer(int fd, uint64_t value) {
@@ -220,6 +235,37 @@ static void test_remove_while_held(void **state) {
     played_vm_end(&vm);
 }
 
+/* The same with a vCPU that waits its turn behind one which is held in another region of the channel. */
+static void test_remove_while_queued(void **state) {
+    struct ioregion_lease_region_add second = region(IOREGION_ON_DISCONNECT_HOLD);
+    struct played_vcpu held, queued;
+    struct played_vm vm;
+    uint64_t start;
+    int fd;
+
+    second.region = 2;
+    second.base = 0x2000;
+    second.user_data = 8;
+    played_vm_start(&vm);
+    fd = played_device(&vm, region(IOREGION_ON_DISCONNECT_HOLD));
+    assert_int_equal(played_add(&vm, second, -1), 0);
+    played_vcpu_start(&held, &vm, 0x1000, 0);
+    await_command(fd);
+    close(fd);
+    assert_int_equal(played_event(&vm, 1), IOREGION_EVENT_EOF);
+    played_vcpu_start(&queued, &vm, 0x2000, 0);
+    await_inside(&vm, 0x2000);
+    start = clock_now_usec();
+    assert_int_equal(played_remove(&vm, 2), 0);
+    played_thread_end(&queued.thread);
+    assert_true(clock_now_usec() - start < 5000000);
+    assert_int_equal(queued.result, 1);
+    assert_int_equal((uint32_t) queued.value, ONES);
+    assert_int_equal(played_remove(&vm, 1), 0);
+    played_thread_end(&held.thread);
+    played_vm_end(&vm);
+}
+
 /* 43, 45: removed while a vCPU waits for an answer. The broker cuts the channel by its duplicate; no event is lost. */
 static void test_remove_while_blocked(void **state) {
     struct played_vcpu vcpu;
@@ -345,8 +391,9 @@ int main(void) {
         cmocka_unit_test(test_deadline),             cmocka_unit_test(test_violation),
         cmocka_unit_test(test_hold),                 cmocka_unit_test(test_hold_unsent),
         cmocka_unit_test(test_remove_while_held),    cmocka_unit_test(test_remove_while_blocked),
-        cmocka_unit_test(test_swap_while_blocked),   cmocka_unit_test(test_remove_mode_in_hand),
-        cmocka_unit_test(test_hang_up_behind_answer), cmocka_unit_test(test_posted),
+        cmocka_unit_test(test_remove_while_queued),  cmocka_unit_test(test_swap_while_blocked),
+        cmocka_unit_test(test_remove_mode_in_hand),  cmocka_unit_test(test_hang_up_behind_answer),
+        cmocka_unit_test(test_posted),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
