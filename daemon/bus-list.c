@@ -94,5 +94,8 @@ int bus_list_devices(sd_bus_message *message, void *userdata, sd_bus_error *ret_
 }
 
 int bus_list_regions(sd_bus_message *message, void *userdata, sd_bus_error *ret_error) {
-    return list(message, userdata, "(ssusttasso)", each_region);
+    const struct bus *bus = userdata;
+    int r = bus_check_size(bus->broker->n_regions, LIST_ROWS_MAX, ret_error);
+
+    return r < 0 ? r : list(message, userdata, "(ssusttasso)", each_region);
 }

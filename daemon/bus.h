@@ -60,6 +60,14 @@ int bus_add_log_control(struct bus *bus);
 /* Watch the units that own devices, on a new connection. */
 int bus_watch_units(struct bus *bus);
 
+/*
+ * A message of more than 32 MiB makes dbus-daemon hang up on who sends it, so that anyone could throw us off the bus by
+ * asking for it. So many objects and rows fit, unless all names are as long as can be.
+ */
+#define MANAGED_OBJECTS_MAX 32768
+#define LIST_ROWS_MAX 131072
+int bus_check_size(size_t n, size_t max, sd_bus_error *ret_error);
+
 /* The bodies of Manager's methods that print; see bus-list.c. */
 int bus_list_vms(sd_bus_message *message, void *userdata, sd_bus_error *ret_error);
 int bus_list_devices(sd_bus_message *message, void *userdata, sd_bus_error *ret_error);

@@ -55,7 +55,6 @@ const struct sandbox_call sandbox_calls[] = {
     ALLOW(rt_sigprocmask),  /* the same; abort() */
     ALLOW(rt_sigaction),    /* abort() */
     ALLOW(rt_sigreturn),    /* return from a handler that somebody else installed */
-    ALLOW(eventfd2),        /* sd-event */
     ALLOW(clock_gettime),   /* where the vDSO can't tell the time */
     ALLOW(clock_getres),    /* the same */
     ALLOW(gettimeofday),    /* the same */
@@ -119,8 +118,7 @@ const struct sandbox_call sandbox_calls[] = {
     ONLY(ioctl, 1, SIOCOUTQ), /* is the journal's socket empty? */
 
     /* processes: whose lease is it, and is it still there */
-    ALLOW(pidfd_open),             /* step two of the proof */
-    ONLY(pidfd_send_signal, 1, 0), /* alive? signal 0 only */
+    ALLOW(pidfd_open), /* step two of the proof */
     ALLOW(getpid),
     ALLOW(gettid),
     ALLOW(getuid), /* sd-bus's handshake; secure_getenv in libraries */
@@ -128,7 +126,7 @@ const struct sandbox_call sandbox_calls[] = {
     ALLOW(getgid),
     ALLOW(getegid),
     ONLY(prctl, 0, PR_GET_NAME), /* sd-bus's description of itself */
-    ALLOW(uname),                /* sd-bus, in containers */
+    ALLOW(uname),                /* gethostname() of account services */
     ALLOW(getrandom),            /* nonces, ids, hash seeds */
     ALLOW(sched_yield),          /* glibc's locks */
 

@@ -38,13 +38,13 @@ static bool no_broker(const sd_bus_error *error) {
 
 static enum status call_failed(const char *about, const sd_bus_error *error, int r) {
     if (no_broker(error)) {
-        complain("ioregiond does not answer on the bus: %s (%s)", error->message, error->name);
+        complain("ioregiond does not answer on the bus: %s (%s)", error->message ? error->message : about, error->name);
         return STATUS_NO_BROKER;
     }
     if (sd_bus_error_has_name(error, SD_BUS_ERROR_UNKNOWN_OBJECT))
         complain("there is no %s (%s)", about, error->name);
     else if (sd_bus_error_is_set(error))
-        complain("%s (%s)", error->message, error->name);
+        complain("%s (%s)", error->message ? error->message : about, error->name);
     else
         complain("%s: %s", about, strerror(-r));
     return STATUS_FAILED;

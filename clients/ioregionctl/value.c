@@ -16,7 +16,6 @@ static int read_basic(sd_bus_message *message, char type, json_object **ret_valu
         uint32_t u;
         int64_t x;
         uint64_t t;
-        double d;
         const char *s;
     } value;
     int r = sd_bus_message_read_basic(message, type, &value);
@@ -47,9 +46,6 @@ static int read_basic(sd_bus_message *message, char type, json_object **ret_valu
         break;
     case 't':
         *ret_value = json_object_new_uint64(value.t);
-        break;
-    case 'd':
-        *ret_value = json_object_new_double(value.d);
         break;
     case 's':
     case 'o':

@@ -13,6 +13,31 @@ INVALID = 'org.freedesktop.DBus.Error.InvalidArgs'
 DEVICE = [region('mmio', 0xd0000000, 16)]
 
 
+class Many(rig.Case):
+    policy = {**rig.POLICY, 'devices': [dict(rig.POLICY['devices'][1], limits={'regions': 256, 'channels': 1})],
+              'limits': {'vms': 999, 'vms-per-user': 999, 'devices-per-unit': 999, 'regions-per-vm': 256,
+                         'attach-rate': '10000/s'}}
+
+    def test_more_objects_than_a_message_holds(self):
+        """dbus-daemon would hang up on a broker that sent them all."""
+        if rig.INSTRUMENTED:
+            self.skipTest('32,768 regions take too long with instruments')
+        regions = [region('mmio', 0xd0000000 + number, 1, number) for number in range(256)]
+
+        def managed():
+            return len(self.call(rig.ROOT, 'org.freedesktop.DBus.ObjectManager', 'GetManagedObjects')[0])
+
+        for number in range(127):
+            self.register(f'{number:064}')
+            self.attach(f'{number:064}', f'{number:064}', regions)
+        self.assertEqual(managed(), 127 * 258)
+        self.register('last')
+        self.attach('last', 'one', regions)
+        with self.refused('org.freedesktop.DBus.Error.LimitsExceeded', '32768'):
+            managed()
+        self.assertEqual(len(self.manager('ListRegions')[0]), 128 * 256)
+
+
 class Errors(rig.Case):
     def setUp(self):
         super().setUp()

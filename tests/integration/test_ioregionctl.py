@@ -8,9 +8,12 @@ import signal
 import socket
 import subprocess
 
+import jeepney
+
+import actors
 import protocol
 import rig
-from privatebus import LIMIT
+from privatebus import LIMIT, Connection
 from program import Program
 from protocol import Type
 from rig import BUILD, region
@@ -45,6 +48,41 @@ class Tool(rig.Case):
 
     def json(self, *arguments):
         return json.loads(self.run_tool(*arguments, '--json')[0])
+
+
+class Impostor(Tool):
+    """Somebody else has the broker's name, and says odd things."""
+
+    def answer(self, answer):
+        def serve():
+            connection = Connection(self.bus.address)
+            connection.call('/org/freedesktop/DBus', 'org.freedesktop.DBus', 'RequestName', 'su', 'org.ioregion1', 0,
+                            destination='org.freedesktop.DBus')
+            while True:
+                message = connection.dbus.receive(timeout=LIMIT)
+                if message.header.message_type == jeepney.MessageType.method_call:
+                    connection.dbus.send(answer(message))
+
+        self.stop_daemon()
+        pid = actors.fork(serve)
+        self.addCleanup(os.waitpid, pid, 0)
+        self.addCleanup(os.kill, pid, signal.SIGKILL)
+        self.connection.wait_for_name('org.ioregion1')
+
+    def test_error_without_a_word(self):
+        self.answer(lambda message: jeepney.new_error(message, 'org.example.Odd'))
+        self.assertEqual(self.run_tool('detach', 'vm', 'dev', status=1)[1], 'ioregionctl: vm/dev (org.example.Odd)\n')
+
+    def test_61_text_and_numbers(self):
+        text = 'a\x1b[31m\nb\u202e\x7f'
+        values = {'Version': ('s', text), text: ('s', text)}
+        self.answer(lambda message: jeepney.new_method_return(message, 'a{sv}', (values,)))
+        self.assertEqual(self.json('show'), {'Version': text, text: text})
+        self.assertTrue(all(line.isprintable() for line in self.run_tool('show')[0].splitlines()))
+
+    def test_number_that_json_has_not(self):
+        self.answer(lambda message: jeepney.new_method_return(message, 'a{sv}', ({'X': ('d', float('nan'))},)))
+        self.assertEqual(self.run_tool('show', '--json', status=1)[0], '')
 
 
 class Looking(Tool):

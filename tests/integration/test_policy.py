@@ -2,9 +2,13 @@
 """The policy in the daemon: reload, rollback, limits, explanations. The language itself has unit tests."""
 
 import copy
+import grp
 import os
+import pwd
 import signal
 
+import actors
+import privatebus
 import protocol
 import rig
 from rig import path_of, region
@@ -163,6 +167,29 @@ class Policy(rig.Case):
         with self.refused('PolicyDenied', 'operator'):
             self.explain('register', vm='vm', user=rig.VMM_USER)
 
+    def test_operators_by_group(self):
+        """Whether it is the primary group of the caller or one of many others; the bus tells."""
+        wanted, other = grp.getgrnam('adm').gr_gid, grp.getgrnam('lp').gr_gid
+        self.write_policy(self.changed(operators=[{'name': 'staff', 'match': {'group': 'adm'}}]))
+        os.kill(self.daemon.pid, signal.SIGHUP)
+        self.wait_until_logged('reload:')
+
+        def ask(primary, others):
+            os.setgroups(others)
+            os.setgid(primary)
+            os.setuid(pwd.getpwnam(rig.STRANGER).pw_uid)
+            try:
+                privatebus.Connection(self.bus.address).call(rig.ROOT, rig.MANAGER, 'Reload')
+            except rig.BusError as error:
+                os._exit(2 if error.name == 'org.ioregion1.Error.PolicyDenied' else 3)
+
+        for primary, others, status in ((wanted, [], 0), (other, [wanted], 0), (other, [], 2),
+                                        (other, [*range(60000, 62000), wanted], 0),
+                                        (other, list(range(60000, 62000)), 2)):
+            with self.subTest(primary=primary, others=len(others)):
+                pid = actors.fork(lambda: ask(primary, others))
+                self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), status)
+
     def test_explanations(self):
         regions = [region('mmio', 0xd0000000, 16)]
         allowed, rule, reason = self.explain('attach', user=rig.DEVICE_USER, vm='vm', device='dev', regions=regions)
@@ -226,7 +253,7 @@ class Policy(rig.Case):
 
     def test_one_rule_serves_a_fleet(self):
         """${vm} keeps a device from another's VM."""
-        if not rig.actors.units_can_be_played():
+        if not actors.units_can_be_played():
             self.skipTest('units cannot be played: no writable cgroup hierarchy')
         self.register('red')
         self.register('blue')
