@@ -16,12 +16,13 @@ SECCOMP = 'off' if INSTRUMENTED else 'kill'
 class Daemon:
     """ioregiond, from READY to its end, which must be clean."""
 
-    def __init__(self, directory, address, *arguments, wrapper=()):
+    def __init__(self, directory, address, *arguments, wrapper=(), environment=()):
         self.log_path = f'{directory}/log'
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify, open(self.log_path, 'a') as log:
             notify.bind(f'{directory}/notify')
             os.chmod(f'{directory}/notify', 0o666)
-            environment = {**os.environ, 'DBUS_SYSTEM_BUS_ADDRESS': address, 'NOTIFY_SOCKET': f'{directory}/notify'}
+            environment = {**os.environ, 'DBUS_SYSTEM_BUS_ADDRESS': address, 'NOTIFY_SOCKET': f'{directory}/notify',
+                           **dict(environment)}
             self.process = subprocess.Popen([*wrapper, f'{BUILD}/daemon/ioregiond', '--policy', f'{directory}/policy.d',
                                              '--seccomp', SECCOMP, *arguments], stdout=log, stderr=log, env=environment,
                                             preexec_fn=die_with_the_test)
