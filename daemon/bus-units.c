@@ -132,6 +132,14 @@ static int on_answer(sd_bus_message *answer, void *userdata, sd_bus_error *ret_e
     return 0;
 }
 
+/* A bus without systemd must not try to start it. */
+static int new_call(const struct bus *bus, const char *member, sd_bus_message **ret_message) {
+    int r;
+
+    r = sd_bus_message_new_method_call(bus->connection, ret_message, SYSTEMD, SYSTEMD_PATH, SYSTEMD_MANAGER, member);
+    return r < 0 ? r : sd_bus_message_set_auto_start(*ret_message, false);
+}
+
 struct question {
     sd_bus_message *message;
     size_t n_units;
@@ -154,9 +162,7 @@ static void ask(struct bus *bus) {
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = NULL;
     struct question question = {};
 
-    if (bus->question || !bus->units ||
-        sd_bus_message_new_method_call(bus->connection, &message, SYSTEMD, SYSTEMD_PATH, SYSTEMD_MANAGER,
-                                       "ListUnitsByNames") < 0)
+    if (bus->question || !bus->units || new_call(bus, "ListUnitsByNames", &message) < 0)
         return;
     question.message = message;
     question.error = sd_bus_message_open_container(message, 'a', "s");
@@ -232,10 +238,12 @@ static int on_subscribed(sd_bus_message *reply, void *userdata, sd_bus_error *re
 
 /* systemd sends no signals to nobody; afterwards, what happened before. */
 static int subscribe(struct bus *bus) {
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = NULL;
     int r;
 
-    r = sd_bus_call_method_async(bus->connection, NULL, SYSTEMD, SYSTEMD_PATH, SYSTEMD_MANAGER, "Subscribe",
-                                 on_subscribed, bus, NULL);
+    r = new_call(bus, "Subscribe", &message);
+    if (r >= 0)
+        r = sd_bus_call_async(bus->connection, NULL, message, on_subscribed, bus, 0);
     twalk_r(bus->units, mark_unit, NULL);
     ask(bus);
     return r;

@@ -57,8 +57,8 @@ RestartSec={{restart}}
 
 # name: what it is to do, when it is restarted, how often it may be started
 DEVICES = {
-    'hold': ('hold', '300ms', 100),
-    'remove': ('remove', '300ms', 100),
+    'hold': ('hold', '100ms', 100),
+    'remove': ('remove', '100ms', 100),
     'hold-away': ('hold', '1h', 100),  # restarted by the test alone
     'ones-away': ('ones', '1h', 100),
     'crash': ('hold', '0', 2),
@@ -102,7 +102,7 @@ def write(path, text):
 
 
 def write_units():
-    units = {'ioregiond.service': BROKER, unit_of('stored', ''): TEMPLATE.format(restart='300ms', burst=100) + STORED,
+    units = {'ioregiond.service': BROKER, unit_of('stored', ''): TEMPLATE.format(restart='100ms', burst=100) + STORED,
              unit_of('thief', ''): TEMPLATE.format(restart='1h', burst=100) + uart('thief', 'ones', 'demo')}
     for name, (what, restart, burst) in DEVICES.items():
         units[unit_of(name, '')] = TEMPLATE.format(restart=restart, burst=burst) + uart(name, what)
@@ -121,6 +121,14 @@ def setUpModule():
                         f'--setenv=DBUS_SYSTEM_BUS_ADDRESS={BUS}', '--property=DefaultDependencies=no',
                         '/usr/bin/python3', '/rig/source/tests/compat/vmm.py', 'demo')
     Units.vmm.expect('registered')
+
+
+def tearDownModule():
+    systemctl('stop', 'ioregiond.service')
+    result = say('ioregiond.service', 'Result', 'ExecMainStatus')
+    if result != ('success', '0'):
+        raise AssertionError(result)
+    Units.vmm.close()
 
 
 class Units(unittest.TestCase):
