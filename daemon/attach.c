@@ -169,6 +169,7 @@ static void ask_for_regions(struct attachment *a) {
     const struct device *device = a->device;
     struct dispatcher *dispatcher = device->vm->dispatcher;
     _cleanup_(freep) bool *sent = calloc(a->n_channels, sizeof(bool));
+    int r;
 
     a->pending = 1;
     if (!sent)
@@ -190,9 +191,11 @@ static void ask_for_regions(struct attachment *a) {
         };
 
         a->pending++;
-        a->device->n_added++;
-        asked(a, dispatcher->type->add(dispatcher, &add,
-                                       sent[region->channel] ? -1 : a->dispatcher_fds[region->channel], on_answer, a));
+        r = dispatcher->type->add(dispatcher, &add, sent[region->channel] ? -1 : a->dispatcher_fds[region->channel],
+                                  on_answer, a);
+        if (r >= 0)
+            a->device->n_added++;
+        asked(a, r);
         sent[region->channel] = true;
     }
     on_answer(a, 0, NULL);

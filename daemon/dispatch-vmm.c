@@ -10,7 +10,7 @@
 
 /* Requests in flight: enough to keep a VMM busy, few enough to fit any socket buffer. */
 #define WINDOW 32
-/* Beyond so many unanswered requests a VMM gets no new regions. Removals are never refused. */
+/* Beyond so many unanswered requests a VMM gets no new ones. Removals are never refused: they end something. */
 #define BACKLOG_MAX 1024
 
 /* One request, from the call to the VMM's answer. Sent in order; a VMM may answer in any. */
@@ -174,11 +174,13 @@ static int enqueue(struct dispatcher *dispatcher, const struct ioregion_lease_he
 
     if (!op)
         return -ENOMEM;
+    op->fd = -1;
+    if (d->n_ops >= BACKLOG_MAX && message->type != IOREGION_LEASE_REGION_REMOVE)
+        return -EBUSY;
     r = sd_event_now(d->event, CLOCK_MONOTONIC, &now);
     if (r < 0)
         return r;
-    op->fd = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
-    if (fd >= 0 && op->fd < 0)
+    if (fd >= 0 && (op->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3)) < 0)
         return -errno;
     memcpy(&op->message, message, message->size);
     op->message.head.serial = ++d->last_serial;
@@ -197,8 +199,6 @@ static int vmm_add(struct dispatcher *dispatcher, const struct ioregion_lease_re
                    dispatcher_done_t done, void *userdata) {
     struct ioregion_lease_region_add add = *region;
 
-    if (((struct dispatch_vmm *) dispatcher)->n_ops >= BACKLOG_MAX)
-        return -EBUSY;
     add.header = (struct ioregion_lease_header){IOREGION_LEASE_REGION_ADD, sizeof(add)};
     return enqueue(dispatcher, &add.header, fd, done, userdata);
 }
@@ -227,8 +227,6 @@ static int vmm_stats(struct dispatcher *dispatcher, uint64_t region, dispatcher_
         .region = region,
     };
 
-    if (((struct dispatch_vmm *) dispatcher)->n_ops >= BACKLOG_MAX)
-        return -EBUSY;
     return enqueue(dispatcher, &stats.header, -1, done, userdata);
 }
 

@@ -10,6 +10,22 @@
 
 #include "broker-rig.h"
 
+static void register_vm(struct rig *rig, struct client *vmm) {
+    struct ioregion_lease_grant grant;
+
+    client_register(rig, vmm, "vm");
+    client_prove(rig, vmm);
+    assert_int_equal(vmm->outcome.error, 0);
+    assert_int_equal(client_receive(vmm, &grant, sizeof(grant), NULL), IOREGION_LEASE_GRANT);
+}
+
+static void take_grant(struct client *device) {
+    struct ioregion_lease_grant grant;
+
+    assert_int_equal(client_receive(device, &grant, sizeof(grant), device->channels), IOREGION_LEASE_GRANT);
+    device->n_channels = grant.channels;
+}
+
 #ifndef SO_PASSPIDFD
 #define SO_PASSPIDFD 76
 #endif
@@ -43,9 +59,43 @@ static void no_pidfd_stays(void **state) {
     rig_free(rig);
 }
 
+/* 50, 58: the VMM is silent, the device attaches and hangs up, for ever: what waits for the VMM is bounded. */
+static void a_silent_vmm_costs_little(void **state) {
+    struct rig *rig = rig_new(NULL);
+    struct client vmm, device;
+    unsigned before;
+
+    register_vm(rig, &vmm);
+    client_attach(rig, &device, attach_request_new("vm", "d", 0x1000, 16));
+    client_prove(rig, &device);
+    vmm_answer(rig, &vmm, 0);
+    take_grant(&device);
+    before = count_fds();
+    for (unsigned i = 0; i < 1500; i++) {
+        client_close(&device);
+        rig_pump(rig);
+        client_attach(rig, &device, attach_request_new("vm", "d", 0x1000, 16));
+        client_prove(rig, &device);
+    }
+    assert_int_equal(device.outcome.kind, REFUSAL_BUSY);
+    assert_in_range(count_fds(), 0, before + 1024);
+    client_close(&device);
+
+    for (unsigned i = 0; i < 100; i++) { /* the backlog is full, and does not grow by what is refused */
+        client_attach(rig, &device, attach_request_new("vm", "e", 0x2000, 16));
+        client_prove(rig, &device);
+        assert_int_equal(device.outcome.kind, REFUSAL_BUSY);
+        client_close(&device);
+    }
+    assert_in_range(vmm_answer(rig, &vmm, 0), 1000, 1024);
+    client_close(&vmm);
+    rig_free(rig);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_pidfd_stays),
+        cmocka_unit_test(a_silent_vmm_costs_little),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
