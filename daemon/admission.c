@@ -122,9 +122,9 @@ void admission_cancel(struct admission *admission) {
     admission_end(admission, -ECANCELED, NULL);
 }
 
-void admission_shut_down(struct admission *admission) {
+void admission_turn_away(struct admission *admission, const char *why) {
     struct refusal refusal;
-    int r = refuse(&refusal, REFUSAL_BUSY, "ioregiond is going down: try again");
+    int r = refuse(&refusal, REFUSAL_BUSY, "%s: try again", why);
 
     admission_end(admission, r, &refusal);
 }

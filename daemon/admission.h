@@ -30,7 +30,7 @@ void admission_sender(struct admission *admission, pid_t pid, uid_t uid);
 /* The caller is not interested any more: everything is undone. */
 void admission_cancel(struct admission *admission);
 
-/* The broker goes down: undo, and reply Busy. */
-void admission_shut_down(struct admission *admission);
+/* Undo, and reply Busy. */
+void admission_turn_away(struct admission *admission, const char *why);
 
 #endif

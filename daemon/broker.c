@@ -33,11 +33,15 @@ int broker_new(struct broker **ret_broker, sd_event *event, struct policy *polic
     return 0;
 }
 
+static void turn_all_away(struct broker *broker, const char *why) {
+    while (!TAILQ_EMPTY(&broker->admissions))
+        admission_turn_away(TAILQ_FIRST(&broker->admissions), why);
+}
+
 struct broker *broker_free(struct broker *broker) {
     if (!broker)
         return NULL;
-    while (!TAILQ_EMPTY(&broker->admissions))
-        admission_shut_down(TAILQ_FIRST(&broker->admissions));
+    turn_all_away(broker, "ioregiond is going down");
     while (broker->vms)
         vm_end(*(struct vm **) broker->vms, IOREGION_REVOKE_VM_GONE);
     ledger_done(&broker->ledger);
@@ -92,6 +96,7 @@ int broker_set_policy(struct broker *broker, struct policy *policy, bool revoke,
     broker->policy = STEAL(owned);
     count_policy(broker);
     if (revoke) {
+        turn_all_away(broker, "the policy was loaded anew"); /* some were judged by the old one */
         for (size_t i = 0; i < w.n_devices; i++)
             device_end(devices[i], IOREGION_REVOKE_POLICY, "withdrawn by a policy reload", NULL, NULL);
         for (size_t i = 0; i < w.n_vms; i++)

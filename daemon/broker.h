@@ -22,7 +22,7 @@ DEFINE_CLEANUP(broker_free, struct broker *);
 
 /*
  * Take a new policy (taken). What is granted stays granted, unless @revoke. Grants that the new policy would not
- * give are counted into *ret_kept or *ret_revoked, and logged one by one.
+ * give are counted into *ret_kept or *ret_revoked, and logged one by one. @revoke turns requests under way away, too.
  */
 int broker_set_policy(struct broker *broker, struct policy *policy, bool revoke, size_t *ret_kept, size_t *ret_revoked);
 

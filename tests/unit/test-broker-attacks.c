@@ -92,10 +92,45 @@ static void a_silent_vmm_costs_little(void **state) {
     rig_free(rig);
 }
 
+static void reload(struct rig *rig, const char *text, bool revoke, size_t *ret_revoked) {
+    struct policy *policy;
+    char *error = NULL;
+    size_t kept;
+
+    assert_int_equal(policy_load_text("new", text, strlen(text), NULL, &policy, &error), 0);
+    assert_int_equal(broker_set_policy(rig->broker, policy, revoke, &kept, ret_revoked), 0);
+}
+
+/* 56: what was allowed a moment ago, and is not granted yet, does not slip through a reload that revokes */
+static void no_attach_outruns_a_reload(void **state) {
+    static const char vmms_only[] = "{ \"version\": 1, \"vmms\": [ { \"name\": \"vmms\", \"match\": { \"user\": \"root\" },"
+                                    "  \"vms\": [ \"*\" ], \"dispatch\": [ \"vmm\" ] } ] }";
+
+    for (int revoke = 0; revoke < 2; revoke++) {
+        struct rig *rig = rig_new(NULL);
+        struct client vmm, device;
+        size_t revoked;
+
+        register_vm(rig, &vmm);
+        client_attach(rig, &device, attach_request_new("vm", "d", 0x1000, 16));
+        client_prove(rig, &device);
+        reload(rig, vmms_only, revoke, &revoked);
+        vmm_answer(rig, &vmm, 0);
+        assert_true(device.outcome.replied);
+        assert_int_equal(device.outcome.kind, revoke ? REFUSAL_BUSY : REFUSAL_NONE);
+        assert_int_equal(rig->broker->n_devices, !revoke);
+        assert_int_equal(revoked, 0);
+        client_close(&device);
+        client_close(&vmm);
+        rig_free(rig);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_pidfd_stays),
         cmocka_unit_test(a_silent_vmm_costs_little),
+        cmocka_unit_test(no_attach_outruns_a_reload),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
