@@ -9,12 +9,21 @@ struct policy_subject identity_subject(const struct identity *identity) {
         .unit = identity->unit, .uid = identity->uid, .gids = identity->gids, .n_gids = identity->n_gids};
 }
 
+/* What was granted and is not allowed any more withdraws the whole grant. */
+static bool keeps_features(uint64_t granted, struct policy_verdict *verdict) {
+    if (!verdict->allowed || !(granted & ~verdict->features))
+        return verdict->allowed;
+    verdict->allowed = false;
+    snprintf(verdict->reason, sizeof(verdict->reason), "a feature that it was granted is not allowed any more");
+    return false;
+}
+
 bool vm_is_allowed(const struct vm *vm, const struct policy *policy, struct policy_verdict *ret_verdict) {
     const struct policy_subject subject = identity_subject(vm->owner);
     const struct policy_register question = {.vm = vm->name, .dispatch = POLICY_DISPATCH_VMM};
 
     policy_check_register(policy, &subject, &question, ret_verdict);
-    return ret_verdict->allowed;
+    return keeps_features(vm->dispatcher->type->features & vm->ceiling & vm->features, ret_verdict);
 }
 
 bool device_is_allowed(const struct device *device, const struct policy *policy, struct policy_verdict *ret_verdict) {
@@ -38,10 +47,5 @@ bool device_is_allowed(const struct device *device, const struct policy *policy,
                                      .base = device->regions[i].range.base,
                                      .size = device->regions[i].range.last - device->regions[i].range.base + 1};
     policy_check_attach(policy, &subject, &question, ret_verdict);
-    if (ret_verdict->allowed && (device->features & ~ret_verdict->features)) {
-        ret_verdict->allowed = false;
-        snprintf(ret_verdict->reason, sizeof(ret_verdict->reason),
-                 "a feature that it was granted is not allowed any more");
-    }
-    return ret_verdict->allowed;
+    return keeps_features(device->features, ret_verdict);
 }

@@ -77,7 +77,7 @@ static int check_features(const struct attach_request *request, const struct vm 
     const struct negotiation n = {
         .dispatcher = vm->dispatcher->type->features,
         .ceiling = vm->ceiling,
-        .policy = verdict->features,
+        .policy = verdict->features & vm->features,
         .require = request->require | (request->n_interrupts > 0 ? IOREGION_FEATURE_INTERRUPTS : 0),
         .want = request->want,
     };

@@ -68,7 +68,8 @@ struct vm {
     char *rule; /* of the policy: the one that granted it */
     struct account *account;
     struct dispatcher *dispatcher;
-    uint64_t ceiling; /* UINT64_MAX for none */
+    uint64_t ceiling;  /* UINT64_MAX for none */
+    uint64_t features; /* that its rule lets devices have */
     uint64_t next_region;
     uint32_t next_channel;
     bool ending;

@@ -147,6 +147,7 @@ static int check_register(struct vm *vm, const struct register_request *request,
         return refuse(ret_refusal, REFUSAL_VM_EXISTS, "VM %s is registered already", request->name);
     vm->name = strdup(request->name);
     vm->rule = strdup(verdict.rule);
+    vm->features = verdict.features;
     return vm->name && vm->rule ? 0 : -ENOMEM;
 }
 
@@ -179,7 +180,8 @@ int vm_new(struct vm **ret_vm, struct broker *broker, const struct register_requ
         return r;
 
     /* the commit point: what can't be granted never was */
-    r = vm->dispatcher->type->grant(vm->dispatcher, vm->dispatcher->type->features & vm->ceiling);
+    r = vm->dispatcher->type->grant(vm->dispatcher,
+                                    vm->dispatcher->type->features & vm->ceiling & vm->features);
     if (r < 0) {
         registry_remove_vm(vm);
         return r;

@@ -104,7 +104,7 @@ static void reload(struct rig *rig, const char *text, bool revoke, size_t *ret_r
 /* 56: what was allowed a moment ago, and is not granted yet, does not slip through a reload that revokes */
 static void no_attach_outruns_a_reload(void **state) {
     static const char vmms_only[] = "{ \"version\": 1, \"vmms\": [ { \"name\": \"vmms\", \"match\": { \"user\": \"root\" },"
-                                    "  \"vms\": [ \"*\" ], \"dispatch\": [ \"vmm\" ] } ] }";
+                                    "  \"vms\": [ \"*\" ], \"features\": [ \"posted-writes\", \"replay\" ] } ] }";
 
     for (int revoke = 0; revoke < 2; revoke++) {
         struct rig *rig = rig_new(NULL);
@@ -126,11 +126,52 @@ static void no_attach_outruns_a_reload(void **state) {
     }
 }
 
+/* A device gets no feature that the VMM's rule does not let its VMs have, whatever the device's own rule says. */
+static void a_vmms_rule_bounds_features(void **state) {
+    static const char posted_only[] =
+        "{ \"version\": 1, \"vmms\": [ { \"name\": \"vmms\", \"match\": { \"user\": \"root\" }, \"vms\": [ \"*\" ],"
+        "                                 \"features\": [ \"posted-writes\" ] } ],"
+        "  \"devices\": [ { \"name\": \"devices\", \"match\": { \"user\": \"root\" }, \"vms\": [ \"*\" ],"
+        "                  \"regions\": [ { \"space\": \"mmio\", \"within\": [ \"0x1000\", \"0xffff\" ] } ],"
+        "                  \"features\": [ \"posted-writes\", \"replay\" ] } ] }";
+    static const char none[] =
+        "{ \"version\": 1, \"vmms\": [ { \"name\": \"vmms\", \"match\": { \"user\": \"root\" }, \"vms\": [ \"*\" ] } ] }";
+    struct attach_request *request = attach_request_new("vm", "d", 0x1000, 16);
+    struct rig *rig = rig_new(posted_only);
+    struct client vmm, device;
+    size_t revoked;
+
+    register_vm(rig, &vmm);
+    assert_int_equal(vmm.grant.features, IOREGION_FEATURE_POSTED_WRITES);
+    request->require = IOREGION_FEATURE_REPLAY;
+    client_attach(rig, &device, request);
+    client_prove(rig, &device);
+    vmm_answer(rig, &vmm, 0);
+    assert_int_equal(device.outcome.kind, REFUSAL_FEATURE_UNAVAILABLE);
+    client_close(&device);
+
+    request = attach_request_new("vm", "d", 0x1000, 16);
+    request->want = IOREGION_FEATURE_REPLAY | IOREGION_FEATURE_POSTED_WRITES;
+    client_attach(rig, &device, request);
+    client_prove(rig, &device);
+    vmm_answer(rig, &vmm, 0);
+    take_grant(&device);
+    assert_int_equal(device.grant.features, IOREGION_FEATURE_POSTED_WRITES);
+    client_close(&device);
+
+    reload(rig, none, true, &revoked); /* and that can be withdrawn, too */
+    assert_int_equal(revoked, 1);
+    assert_int_equal(rig->broker->n_vms, 0);
+    client_close(&vmm);
+    rig_free(rig);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_pidfd_stays),
         cmocka_unit_test(a_silent_vmm_costs_little),
         cmocka_unit_test(no_attach_outruns_a_reload),
+        cmocka_unit_test(a_vmms_rule_bounds_features),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
