@@ -97,11 +97,10 @@ static int identity_read(const struct proof *proof, struct identity **ret_identi
         return r;
     identity->gids[identity->n_gids++] = proof->prover.gid;
 
+    /* only "it runs in none" makes it one without a unit: others own different things, and are counted elsewhere */
     r = sd_pid_get_unit(identity->pid, &identity->unit);
-    if (r == -ENOMEM || r == -ESRCH)
+    if (r < 0 && r != -ENODATA && r != -ENOMEDIUM)
         return r;
-    if (r < 0)
-        identity->unit = NULL; /* it runs in none */
     if (has_exited(proof->pidfd))
         return -ESRCH;
 
@@ -128,15 +127,15 @@ static void proof_fail(struct proof *proof, const char *why) {
     proof_finish(proof, r, &refusal, NULL);
 }
 
-/* Both words are in: do they name one living process? */
+/* Once both words are in: do they name one living process? */
 static void proof_conclude(struct proof *proof) {
     struct identity *identity;
     int r;
 
+    if (proof->called && proof->sender.pid != proof->peer.pid)
+        return proof_fail(proof, "the process that made the lease is not the caller on the bus");
     if (!proof->proven || !proof->called)
         return;
-    if (proof->sender.pid != proof->peer.pid)
-        return proof_fail(proof, "the process that made the lease is not the caller on the bus");
     if (proof->prover.pid != proof->peer.pid)
         return proof_fail(proof, "the process that answered the challenge is not the one that made the lease");
     if (proof->prover.uid != proof->sender.uid)
@@ -170,7 +169,10 @@ static void on_ended(struct lease *lease, void *userdata) {
 }
 
 static int on_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
-    proof_fail(userdata, "the challenge on the lease was not answered within 1 s");
+    const struct proof *proof = userdata;
+
+    proof_fail(userdata, proof->proven ? "the bus did not say within 1 s who called"
+                                       : "the challenge on the lease was not answered within 1 s");
     return 0;
 }
 
@@ -247,8 +249,6 @@ void proof_sender(struct proof *proof, pid_t pid, uid_t uid) {
         return;
     proof->sender = (struct ucred){.pid = pid, .uid = uid};
     proof->called = true;
-    if (pid != proof->peer.pid)
-        return proof_fail(proof, "the process that made the lease is not the caller on the bus");
     proof_conclude(proof);
 }
 

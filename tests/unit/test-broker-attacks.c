@@ -3,6 +3,7 @@
 /* What clients can do on purpose: each of these cost the broker something once, or got somebody more than is theirs. */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -166,12 +167,58 @@ static void a_vmms_rule_bounds_features(void **state) {
     rig_free(rig);
 }
 
+/* 58: no unit for want of descriptors is not the same as no unit: an identity that can't be read proves nothing. */
+static void an_unreadable_unit_proves_nothing(void **state) {
+    struct rig *rig = rig_new(NULL);
+    struct rlimit limit, old;
+    struct client vmm;
+    int lowest;
+
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    client_register(rig, &vmm, "vm");
+    limit = old;
+    lowest = fcntl(vmm.lease, F_DUPFD_CLOEXEC, 0); /* which is free */
+    close(lowest);
+    limit.rlim_cur = (rlim_t) lowest;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    client_prove(rig, &vmm);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+    assert_true(vmm.outcome.replied);
+    assert_int_equal(vmm.outcome.error, -EMFILE);
+    client_close(&vmm);
+    rig_free(rig);
+}
+
+static bool has_replied(void *userdata) {
+    return ((struct client *) userdata)->outcome.replied;
+}
+
+/* The caller proved itself and the bus does not say who called: that is what it is told. */
+static void a_silent_bus_is_named(void **state) {
+    struct ioregion_lease_challenge challenge;
+    struct ioregion_lease_proof proof = {{IOREGION_LEASE_PROOF, sizeof(proof)}, IOREGION_LEASE_VERSION};
+    struct rig *rig = rig_new(NULL);
+    struct client client;
+
+    client_register(rig, &client, "vm");
+    assert_int_equal(client_receive(&client, &challenge, sizeof(challenge), NULL), IOREGION_LEASE_CHALLENGE);
+    memcpy(proof.nonce, challenge.nonce, sizeof(proof.nonce));
+    client_send(&client, &proof);
+    rig_wait(rig, has_replied, &client);
+    assert_int_equal(client.outcome.kind, REFUSAL_IDENTITY_UNPROVEN);
+    assert_non_null(strstr(client.outcome.text, "the bus did not"));
+    client_close(&client);
+    rig_free(rig);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_pidfd_stays),
         cmocka_unit_test(a_silent_vmm_costs_little),
         cmocka_unit_test(no_attach_outruns_a_reload),
         cmocka_unit_test(a_vmms_rule_bounds_features),
+        cmocka_unit_test(an_unreadable_unit_proves_nothing),
+        cmocka_unit_test(a_silent_bus_is_named),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
