@@ -112,6 +112,12 @@ int device_new(struct device **ret_device, const struct attach_request *request,
     _cleanup_(device_undop) struct device *device = NULL;
     int r;
 
+    /* weeks of attaching use them up; one that comes again would be another device's channel */
+    if (request->channels > UINT32_MAX - terms->vm->next_channel) {
+        identity_free(owner);
+        return refuse(ret_refusal, REFUSAL_QUOTA_EXCEEDED, "VM %s has used its channel ids up: register it anew",
+                      terms->vm->name);
+    }
     r = device_alloc(&device, request, terms, owner);
     if (r < 0)
         return r;

@@ -211,6 +211,27 @@ static void a_silent_bus_is_named(void **state) {
     rig_free(rig);
 }
 
+/* Ids of channels are not used twice, nor do they start anew: a stranger's device would get this one's commands. */
+static void channel_ids_run_out(void **state) {
+    struct rig *rig = rig_new(NULL);
+    struct client vmm, device;
+
+    register_vm(rig, &vmm);
+    broker_find_vm(rig->broker, "vm")->next_channel = UINT32_MAX - 1;
+    client_attach(rig, &device, attach_request_new("vm", "d", 0x1000, 16));
+    client_prove(rig, &device);
+    vmm_answer(rig, &vmm, 0);
+    assert_int_equal(device.outcome.error, 0);
+    client_close(&device);
+    client_attach(rig, &device, attach_request_new("vm", "e", 0x2000, 16));
+    client_prove(rig, &device);
+    vmm_answer(rig, &vmm, 0);
+    assert_int_equal(device.outcome.kind, REFUSAL_QUOTA_EXCEEDED);
+    client_close(&device);
+    client_close(&vmm);
+    rig_free(rig);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_pidfd_stays),
@@ -219,6 +240,7 @@ int main(void) {
         cmocka_unit_test(a_vmms_rule_bounds_features),
         cmocka_unit_test(an_unreadable_unit_proves_nothing),
         cmocka_unit_test(a_silent_bus_is_named),
+        cmocka_unit_test(channel_ids_run_out),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
