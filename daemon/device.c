@@ -81,7 +81,9 @@ void device_lease_lost(struct device *device) {
     case DEVICE_HELD:
         return;
     case DEVICE_FAILED:
-        return device_end(device, 0, "the failed device hung up", NULL, NULL);
+        if (!device->attachment) /* else a new process is taking over from this one */
+            device_end(device, 0, "the failed device hung up", NULL, NULL);
+        return;
     }
 }
 
