@@ -211,6 +211,34 @@ static void a_silent_bus_is_named(void **state) {
     rig_free(rig);
 }
 
+static void on_counts(void *userdata, int error, const struct ioregion_lease_stats_reply *stats) {
+}
+
+/* 50: whoever may look can ask for statistics without end; those who want to attach find room all the same */
+static void curiosity_does_not_crowd_out(void **state) {
+    struct rig *rig = rig_new(NULL);
+    struct client vmm, first, second;
+    struct device *device;
+    unsigned n = 0, before;
+
+    register_vm(rig, &vmm);
+    client_attach(rig, &first, attach_request_new("vm", "d", 0x1000, 16));
+    client_prove(rig, &first);
+    vmm_answer(rig, &vmm, 0);
+    device = first.outcome.object;
+    before = count_fds();
+    while (region_statistics(&device->regions[0], on_counts, NULL) >= 0)
+        assert_in_range(++n, 1, 1023);
+    assert_int_equal(count_fds(), before); /* what is refused closes nothing of anybody's */
+    client_attach(rig, &second, attach_request_new("vm", "e", 0x2000, 16));
+    client_prove(rig, &second);
+    assert_false(second.outcome.replied);
+    client_close(&first);
+    client_close(&second);
+    client_close(&vmm);
+    rig_free(rig);
+}
+
 /* Ids of channels are not used twice, nor do they start anew: a stranger's device would get this one's commands. */
 static void channel_ids_run_out(void **state) {
     struct rig *rig = rig_new(NULL);
@@ -240,6 +268,7 @@ int main(void) {
         cmocka_unit_test(a_vmms_rule_bounds_features),
         cmocka_unit_test(an_unreadable_unit_proves_nothing),
         cmocka_unit_test(a_silent_bus_is_named),
+        cmocka_unit_test(curiosity_does_not_crowd_out),
         cmocka_unit_test(channel_ids_run_out),
     };
 
