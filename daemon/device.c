@@ -78,8 +78,11 @@ void device_lease_lost(struct device *device) {
     case DEVICE_HELD:
         return;
     case DEVICE_FAILED:
-        /* a process that dies ends channel and lease: whichever news comes first, it is one disconnect */
-        if (!device->disconnected)
+        /*
+         * A process that dies ends channel and lease: whichever news comes first, it is one disconnect. And where a
+         * new process is taking over, the old one's end means nothing.
+         */
+        if (!device->disconnected && !device->attachment)
             device_end(device, 0, "the failed device hung up", NULL, NULL);
         return;
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -10,12 +11,10 @@
 
 /* Requests in flight: enough to keep a VMM busy, few enough to fit any socket buffer. */
 #define WINDOW 32
-/*
- * Beyond so many unanswered requests a VMM gets no new ones. Removals are never refused: they end something. Anyone may
- * ask for counts, so they take but a part: who asks all the time keeps no device from attaching.
- */
+/* Beyond so many unanswered requests a VMM gets no new ones. Removals are never refused: they end something. */
 #define BACKLOG_MAX 1024
-#define BACKLOG_STATS_MAX 256
+/* Anyone may ask for statistics: they leave room for those who attach. */
+#define BACKLOG_STATS (BACKLOG_MAX / 4)
 
 /* One request, from the call to the VMM's answer. Sent in order; a VMM may answer in any. */
 struct op {
@@ -168,6 +167,17 @@ static int on_message(struct lease *lease, const struct ioregion_lease_header *m
     }
 }
 
+static unsigned backlog_limit(uint32_t type) {
+    switch (type) {
+    case IOREGION_LEASE_REGION_REMOVE:
+        return UINT_MAX;
+    case IOREGION_LEASE_STATS:
+        return BACKLOG_STATS;
+    default:
+        return BACKLOG_MAX;
+    }
+}
+
 /* Queue a request, and send it if the window has room. The serial, which we fill in, is first in every body. */
 static int enqueue(struct dispatcher *dispatcher, const struct ioregion_lease_header *message, int fd,
                    dispatcher_done_t done, void *userdata) {
@@ -178,13 +188,13 @@ static int enqueue(struct dispatcher *dispatcher, const struct ioregion_lease_he
 
     if (!op)
         return -ENOMEM;
-    if (d->n_ops >= BACKLOG_MAX && message->type != IOREGION_LEASE_REGION_REMOVE)
+    op->fd = -1;
+    if (d->n_ops >= backlog_limit(message->type))
         return -EBUSY;
     r = sd_event_now(d->event, CLOCK_MONOTONIC, &now);
     if (r < 0)
         return r;
-    op->fd = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
-    if (fd >= 0 && op->fd < 0)
+    if (fd >= 0 && (op->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3)) < 0)
         return -errno;
     memcpy(&op->message, message, message->size);
     op->message.head.serial = ++d->last_serial;
@@ -231,8 +241,6 @@ static int vmm_stats(struct dispatcher *dispatcher, uint64_t region, dispatcher_
         .region = region,
     };
 
-    if (((struct dispatch_vmm *) dispatcher)->n_ops >= BACKLOG_STATS_MAX)
-        return -EBUSY;
     return enqueue(dispatcher, &stats.header, -1, done, userdata);
 }
 

@@ -104,8 +104,9 @@ static void reload(struct rig *rig, const char *text, bool revoke, size_t *ret_r
 
 /* 56: what was allowed a moment ago, and is not granted yet, does not slip through a reload */
 static void no_attach_outruns_a_reload(void **state) {
-    static const char vmms_only[] = "{ \"version\": 1, \"vmms\": [ { \"name\": \"vmms\", \"match\": { \"user\": \"root\" },"
-                                    "  \"vms\": [ \"*\" ], \"features\": [ \"posted-writes\", \"replay\" ] } ] }";
+    static const char vmms_only[] =
+        "{ \"version\": 1, \"vmms\": [ { \"name\": \"vmms\", \"match\": { \"user\": \"root\" },"
+        "  \"vms\": [ \"*\" ], \"features\": [ \"posted-writes\", \"replay\" ] } ] }";
 
     for (int revoke = 0; revoke < 2; revoke++) {
         struct rig *rig = rig_new(NULL);
@@ -135,8 +136,8 @@ static void a_vmms_rule_bounds_features(void **state) {
         "  \"devices\": [ { \"name\": \"devices\", \"match\": { \"user\": \"root\" }, \"vms\": [ \"*\" ],"
         "                  \"regions\": [ { \"space\": \"mmio\", \"within\": [ \"0x1000\", \"0xffff\" ] } ],"
         "                  \"features\": [ \"posted-writes\", \"replay\" ] } ] }";
-    static const char none[] =
-        "{ \"version\": 1, \"vmms\": [ { \"name\": \"vmms\", \"match\": { \"user\": \"root\" }, \"vms\": [ \"*\" ] } ] }";
+    static const char none[] = "{ \"version\": 1, \"vmms\": [ { \"name\": \"vmms\", \"match\": { \"user\": \"root\" }, "
+                               "\"vms\": [ \"*\" ] } ] }";
     struct attach_request *request = attach_request_new("vm", "d", 0x1000, 16);
     struct rig *rig = rig_new(posted_only);
     struct client vmm, device;
@@ -211,6 +212,34 @@ static void a_silent_bus_is_named(void **state) {
     rig_free(rig);
 }
 
+static void on_counts(void *userdata, int error, const struct ioregion_lease_stats_reply *stats) {
+}
+
+/* 50: whoever may look can ask for statistics without end; those who want to attach find room all the same */
+static void curiosity_does_not_crowd_out(void **state) {
+    struct rig *rig = rig_new(NULL);
+    struct client vmm, first, second;
+    struct device *device;
+    unsigned n = 0, before;
+
+    register_vm(rig, &vmm);
+    client_attach(rig, &first, attach_request_new("vm", "d", 0x1000, 16));
+    client_prove(rig, &first);
+    vmm_answer(rig, &vmm, 0);
+    device = first.outcome.object;
+    before = count_fds();
+    while (region_statistics(&device->regions[0], on_counts, NULL) >= 0)
+        assert_in_range(++n, 1, 1023);
+    assert_int_equal(count_fds(), before); /* what is refused closes nothing of anybody's */
+    client_attach(rig, &second, attach_request_new("vm", "e", 0x2000, 16));
+    client_prove(rig, &second);
+    assert_false(second.outcome.replied);
+    client_close(&first);
+    client_close(&second);
+    client_close(&vmm);
+    rig_free(rig);
+}
+
 /* Ids of channels are not used twice, nor do they start anew: a stranger's device would get this one's commands. */
 static void channel_ids_run_out(void **state) {
     struct rig *rig = rig_new(NULL);
@@ -240,6 +269,7 @@ int main(void) {
         cmocka_unit_test(a_vmms_rule_bounds_features),
         cmocka_unit_test(an_unreadable_unit_proves_nothing),
         cmocka_unit_test(a_silent_bus_is_named),
+        cmocka_unit_test(curiosity_does_not_crowd_out),
         cmocka_unit_test(channel_ids_run_out),
     };
 

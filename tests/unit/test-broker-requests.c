@@ -77,7 +77,6 @@ static void attach_and_detach(void **state) {
     rig_free(rig);
 }
 
-
 /* Register with a descriptor that is no lease, and see it closed. */
 static void refuse_lease(struct rig *rig, int fd) {
     struct client client = {.lease = -1};
@@ -160,13 +159,27 @@ static void bad_proofs_are_refused(void **state) {
         assert_int_equal(client_receive(&client, &challenge, sizeof(challenge), NULL), IOREGION_LEASE_CHALLENGE);
         memcpy(proof.nonce, challenge.nonce, sizeof(proof.nonce));
         switch (i) {
-        case 0: proof.nonce[31] ^= 1; break;
-        case 1: proof.version = 2; break;
-        case 2: proof.zero = 1; break;
-        case 3: proof.header.type = IOREGION_LEASE_RELEASE; break;
-        case 4: proof.header.size++; break;
-        case 5: size--; break;
-        case 6: size = 0; break;
+        case 0:
+            proof.nonce[31] ^= 1;
+            break;
+        case 1:
+            proof.version = 2;
+            break;
+        case 2:
+            proof.zero = 1;
+            break;
+        case 3:
+            proof.header.type = IOREGION_LEASE_RELEASE;
+            break;
+        case 4:
+            proof.header.size++;
+            break;
+        case 5:
+            size--;
+            break;
+        case 6:
+            size = 0;
+            break;
         }
         assert_int_equal(send(client.lease, &proof, size, 0), size);
         admission_sender(client.admission, getpid(), getuid());
@@ -186,7 +199,8 @@ static void surplus_descriptors_end_the_lease(void **state) {
     } control = {.align = {CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
     struct ioregion_lease_proof proof = {{IOREGION_LEASE_PROOF, sizeof(proof)}, IOREGION_LEASE_VERSION};
     struct iovec iov = {&proof, sizeof(proof)};
-    struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+    struct msghdr message = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
     unsigned before;
 
     client_register(rig, &client, "vm");

@@ -297,6 +297,23 @@ static void old_news_do_not_end_a_resume(void **state) {
     tear_down(&s);
 }
 
+/* The old process of a failed device dies while the new one is being resumed: that is no reason to turn that away. */
+static void a_resume_outlives_the_old_lease(void **state) {
+    struct scene s;
+
+    for (int error = 0; error < 2; error++) {
+        set_up(&s, ONES);
+        make_happen(&s, DEADLINE_MISSED);
+        start_attach(&s, &s.again);
+        make_happen(&s, LEASE_HANGS_UP);
+        assert_false(s.again.outcome.replied);
+        vmm_answer(s.rig, &s.vmm, error);
+        assert_int_equal(s.again.outcome.kind, error ? REFUSAL_NO_DISPATCHER : REFUSAL_NONE);
+        assert_int_equal(state_of(&s), error ? DEVICE_FAILED : DEVICE_ATTACHED);
+        tear_down(&s);
+    }
+}
+
 /* A second attach while the first is under way, by the same owner. */
 static void one_attach_at_a_time(void **state) {
     struct client second;
@@ -381,6 +398,7 @@ int main(void) {
         cmocka_unit_test(the_old_process_is_told),
         cmocka_unit_test(a_failed_resume_leaves_the_device),
         cmocka_unit_test(old_news_do_not_end_a_resume),
+        cmocka_unit_test(a_resume_outlives_the_old_lease),
         cmocka_unit_test(one_attach_at_a_time),
         cmocka_unit_test(a_flood_of_events_ends_the_vm),
         cmocka_unit_test(statistics_are_asked_for),
