@@ -20,6 +20,7 @@ struct attachment {
     bool resume;
     struct identity *identity;        /* until the device has it */
     struct lease *lease;              /* likewise */
+    char *rule;                       /* likewise, where it resumes */
     int *dispatcher_fds, *device_fds; /* the channels' ends; the dispatcher's stay with the device on commit */
     size_t n_channels;
     uint64_t policy_generation; /* of the policy that was asked */
@@ -36,6 +37,7 @@ static void attachment_free(struct attachment *a) {
     }
     free(a->dispatcher_fds);
     free(a->device_fds);
+    free(a->rule);
     lease_free(a->lease);
     identity_free(a->identity);
     free(a);
@@ -107,6 +109,8 @@ static void take_over(struct attachment *a) {
     device_set_lease(device, STEAL(a->lease));
     identity_free(device->owner);
     device->owner = STEAL(a->identity);
+    free(device->rule);
+    device->rule = STEAL(a->rule);
 }
 
 static void attachment_commit(struct attachment *a) {
@@ -234,11 +238,14 @@ static void on_resume_lease_ended(struct lease *lease, void *userdata) {
     attachment_fail(userdata, -ECONNRESET, NULL);
 }
 
-static int resume_begin(struct attachment *a, struct device *device) {
+static int resume_begin(struct attachment *a, struct device *device, const struct attach_terms *terms) {
     int r;
 
     a->resume = true;
     a->device = device;
+    a->rule = strdup(terms->rule);
+    if (!a->rule)
+        return -ENOMEM;
     r = make_channels(a, device->n_channels);
     if (r < 0)
         return r;
@@ -281,7 +288,7 @@ static int attachment_begin(struct attachment *a, const struct attach_request *r
     }
     if (!device)
         return fresh_begin(a, request, &terms, ret_refusal);
-    return resume_begin(a, device);
+    return resume_begin(a, device, &terms);
 }
 
 void attachment_new(struct broker *broker, const struct attach_request *request, struct identity *identity,
