@@ -99,14 +99,13 @@ void uart_16550_init(struct uart_16550 *uart, void (*transmit)(void *userdata, u
     uart->thr_empty = true;
 }
 
+/* What was read last can be read again until another byte is there. */
 static uint8_t read_rbr(struct uart_16550 *uart) {
-    uint8_t byte = uart->fifo[uart->first];
-
     if (uart->count > 0) {
         uart->first = (uart->first + 1) % UART_16550_FIFO;
         uart->count--;
     }
-    return byte;
+    return uart->fifo[(uart->first + UART_16550_FIFO - 1) % UART_16550_FIFO];
 }
 
 static uint8_t read_iir(struct uart_16550 *uart) {

@@ -35,6 +35,22 @@ class Devices(programs.Case):
         channel, _ = self.vmm.channel(base)
         self.assertEqual(protocol.receive_packet(channel), b'')
 
+    # the example
+
+    def test_example(self):
+        latch = Program(self, 'devices/example-latch', 'vm')
+        self.wait_until(lambda: self.vmm.regions)
+        self.access(0x378, 1, 0x5a)
+        self.assertEqual(self.access(0x378, 1), 0x5a)
+        self.call(self.vmm.path, 'org.ioregion1.VM', 'Unregister')
+        if rig.INSTRUMENTED:  # the leak checker's calls at exit are not those of a device
+            latch.process.wait(LIMIT)
+        else:
+            self.assertEqual(latch.ended(0), '')
+
+    def test_example_refused(self):
+        self.assertIn('org.ioregion1.Error.NoSuchVM', Program(self, 'devices/example-latch', 'nowhere').ended(1))
+
     # the UART
 
     def test_uart_sends_to_standard_output(self):

@@ -115,6 +115,10 @@ static void test_receive_without_fifo(void **state) {
     assert_int_equal(in(UART_LSR), TX_IDLE | UART_LSR_DR);
     assert_int_equal(in(UART_RX), 'x');
     assert_int_equal(in(UART_LSR), TX_IDLE);
+    assert_int_equal(in(UART_RX), 'x'); /* RBR is a register: it holds its byte until the next one */
+    uart_16550_receive(&uart, 'y');
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(in(UART_RX), 'y');
 }
 
 static void test_overrun_without_fifo_keeps_the_newest(void **state) {
