@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 SOURCE = os.path.realpath(f'{os.path.dirname(__file__)}/../..')
 BUILD = os.environ.get('IOREGION_BUILD', f'{SOURCE}/build')
@@ -51,7 +52,6 @@ After=dbus.socket systemd-journald.socket
 Type=notify
 Sockets=dbus.socket
 ExecStart={BUSES[BUS]}
-ExecReload=/bin/true
 StandardError=append:/rig/out/log
 ''',
     'rig.service': '''
@@ -133,9 +133,11 @@ class Groups:
                 for pid in map(int, procs):
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + PATIENCE
         for folder in self._subfolders():
-            with contextlib.suppress(OSError):
-                os.rmdir(folder)
+            while os.path.isdir(folder) and time.monotonic() < deadline:  # what was killed takes a moment to go
+                with contextlib.suppress(OSError):
+                    os.rmdir(folder)
 
 
 def boot(directory, groups):
