@@ -52,6 +52,7 @@ struct tables {
     struct {
         struct table buffers[2];
         _Atomic(struct table *) current; /* NULL until the first region */
+        size_t same; /* so many entries the spare begins with as the current one does; the writer's */
     } spaces[2];
     atomic_uint epoch;      /* which of the counters new readers use: lowest bit */
     atomic_uint readers[2]; /* threads that look something up just now */

@@ -5,7 +5,8 @@
  *
  * Each space has two buffers. Readers use the current one; the writer fills the other, makes it current and waits
  * until nobody can still be reading the old one, which is then the spare of the next change. So removing needs no
- * memory and can't fail: a spare is never smaller than what is left after a removal.
+ * memory and can't fail: a spare is never smaller than what is left after a removal. The spare differs from the
+ * current one only from the last change on: what is before need not be copied again.
  *
  * Readers count themselves in one of two counters, which the epoch chooses. After making a table current the writer
  * turns the epoch over and waits for the other counter to run down: it can't starve, since new readers use the new
@@ -105,6 +106,17 @@ static void append(struct table *table, const struct table *source, size_t from,
     table->n += to - from;
 }
 
+/* Let @table, the spare, hold what @source has before @position. */
+static void begin_as(struct tables *tables, uint32_t space, struct table *table, const struct table *source,
+                     size_t position) {
+    size_t same = tables->spaces[space].same;
+
+    table->n = same < position ? same : position;
+    if (table->n < position)
+        append(table, source, table->n, position);
+    tables->spaces[space].same = position;
+}
+
 static void publish(struct tables *tables, uint32_t space, struct table *table) {
     atomic_store(&tables->spaces[space].current, table);
     readers_wait(tables);
@@ -123,9 +135,7 @@ int tables_add(struct tables *tables, struct region *region) {
     r = table_reserve(table, n + 1);
     if (r < 0)
         return r;
-    table->n = 0;
-    if (position > 0)
-        append(table, old, 0, position);
+    begin_as(tables, region->space, table, old, position);
     table->regions[table->n] = region;
     table->bases[table->n++] = region->base;
     if (position < n)
@@ -139,11 +149,9 @@ void tables_remove(struct tables *tables, const struct region *region) {
     size_t position = count_up_to(old, region->base);
     struct table *table = spare(tables, region->space);
 
-    table->n = 0;
-    if (old->n > 1) {
-        append(table, old, 0, position - 1);
+    begin_as(tables, region->space, table, old, position - 1);
+    if (position < old->n)
         append(table, old, position, old->n);
-    }
     publish(tables, region->space, table);
 }
 
