@@ -51,8 +51,10 @@ struct ioregion_device_options {
  * and leaves the bus. Busy and LimitsExceeded are tried again, with back-off, for up to two seconds. @ops is copied;
  * @userdata is the caller's. On success *ret_device is the caller's, to be given to ioregion_device_free().
  *
- * -EACCES policy denied or identity unproven · -ENOENT no such VM · -EEXIST name taken or range overlaps · -EINVAL a
- * region or option is not valid · -EOPNOTSUPP a required feature is missing · -EDQUOT a limit · -EHOSTUNREACH no broker.
+ * -EACCES policy denied or identity unproven · -ENOENT no such VM · -ESRCH the VM ended meanwhile · -EEXIST name taken
+ * or range overlaps · -EINVAL a region or option is not valid · -ENODEV the VM's dispatcher can't add the region ·
+ * -EOPNOTSUPP a required feature is missing · -EDQUOT a limit · -EBUSY still busy · -EHOSTUNREACH no broker · -EPROTO,
+ * -EPROTONOSUPPORT the broker broke the protocol, or speaks another version · -EIO another error of the bus · -ENOMEM.
  */
 IOREGION_PUBLIC int ioregion_device_attach(struct ioregion_device **ret_device, const char *vm, const char *name,
                                            const struct ioregion_region *regions, size_t n_regions,

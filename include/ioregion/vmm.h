@@ -43,7 +43,8 @@ struct ioregion_vmm_options {
  * On success *ret_vmm is the caller's. The VM ends when it is freed or the process ends.
  *
  * -EACCES policy denied or identity unproven · -EEXIST name taken · -EINVAL name or option not valid · -EDQUOT a limit
- * · -EHOSTUNREACH no broker.
+ * · -EBUSY still busy · -EHOSTUNREACH no broker · -EPROTO, -EPROTONOSUPPORT the broker broke the protocol, or speaks
+ * another version · -EIO another error of the bus · -ENOMEM.
  */
 IOREGION_PUBLIC int ioregion_vmm_register(struct ioregion_vmm **ret_vmm, const char *name,
                                           const struct ioregion_vmm_options *options);
