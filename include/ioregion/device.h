@@ -34,7 +34,10 @@ struct ioregion_device_ops {
     void (*ended)(void *userdata, unsigned reason);
 };
 
-/* How to attach. Zero-initialise; a NULL pointer to this means all defaults. */
+/*
+ * How to attach. Zero-initialise; a NULL pointer to this means all defaults. What a later version of this struct has
+ * set at its end is refused with -EINVAL.
+ */
 struct ioregion_device_options {
     size_t struct_size;    /* sizeof(struct ioregion_device_options) */
     uint64_t require;      /* IOREGION_FEATURE_*: without these the attach fails */

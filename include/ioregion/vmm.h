@@ -28,7 +28,10 @@ struct ioregion_range {
     uint64_t size;     /* bytes, at least 1 */
 };
 
-/* How to register. Zero-initialise; a NULL pointer to this means all defaults. */
+/*
+ * How to register. Zero-initialise; a NULL pointer to this means all defaults. What a later version of this struct has
+ * set at its end is refused with -EINVAL.
+ */
 struct ioregion_vmm_options {
     size_t struct_size;   /* sizeof(struct ioregion_vmm_options) */
     int has_ceiling;      /* nonzero: ceiling counts; zero: no ceiling */
