@@ -6,6 +6,7 @@
 #include "call.h"
 #include "device-internal.h"
 #include "error.h"
+#include "versioned.h"
 
 static int append_region(sd_bus_message *message, const struct ioregion_region *region) {
     int r;
@@ -94,8 +95,8 @@ static int copy_options(struct ioregion_device *device, const struct ioregion_de
 
     if (size < offsetof(struct ioregion_device_options, require))
         return last_error_set(-EINVAL, "options: struct_size is not set");
-    memcpy(&device->options, options, size < sizeof(*options) ? size : sizeof(*options));
-    if ((device->options.require | device->options.want) & ~IOREGION_FEATURES_ALL || device->options.reserved)
+    if (!versioned_copy(&device->options, sizeof(device->options), options, size) ||
+        (device->options.require | device->options.want) & ~IOREGION_FEATURES_ALL || device->options.reserved)
         return last_error_set(-EINVAL, "options: a feature or field that this version does not know");
     if (device->options.on_disconnect) {
         device->on_disconnect = strdup(device->options.on_disconnect);

@@ -7,6 +7,7 @@
 #include "call.h"
 #include "error.h"
 #include "range.h"
+#include "versioned.h"
 
 struct registration {
     const char *name;
@@ -70,8 +71,8 @@ int ioregion_vmm_register(struct ioregion_vmm **ret_vmm, const char *name, const
     if (options) {
         if (options->struct_size < offsetof(struct ioregion_vmm_options, has_ceiling))
             return last_error_set(-EINVAL, "options: struct_size is not set");
-        memcpy(&registration.options, options,
-               options->struct_size < sizeof(*options) ? options->struct_size : sizeof(*options));
+        if (!versioned_copy(&registration.options, sizeof(registration.options), options, options->struct_size))
+            return last_error_set(-EINVAL, "options: a field that this version does not know");
         r = options_valid(&registration.options);
         if (r < 0)
             return r;

@@ -34,7 +34,10 @@ struct ioregion_device_ops {
     void (*ended)(void *userdata, unsigned reason);
 };
 
-/* How to attach. Zero-initialise; a NULL pointer to this means all defaults. */
+/*
+ * How to attach. Zero-initialise; a NULL pointer to this means all defaults. What a later version of this struct has
+ * set at its end is refused with -EINVAL.
+ */
 struct ioregion_device_options {
     size_t struct_size;    /* sizeof(struct ioregion_device_options) */
     uint64_t require;      /* IOREGION_FEATURE_*: without these the attach fails */
@@ -52,8 +55,9 @@ struct ioregion_device_options {
  * @userdata is the caller's. On success *ret_device is the caller's, to be given to ioregion_device_free().
  *
  * -EACCES policy denied or identity unproven · -ENOENT no such VM · -ESRCH the VM ended meanwhile · -EEXIST name taken
- * or range overlaps · -EINVAL a region or option is not valid · -EOPNOTSUPP a required feature is missing · -ENODEV the
- * dispatcher can't add a region · -EDQUOT a limit · -EBUSY still busy · -EHOSTUNREACH no broker.
+ * or range overlaps · -EINVAL a region or option is not valid · -ENODEV the VM's dispatcher can't add the region ·
+ * -EOPNOTSUPP a required feature is missing · -EDQUOT a limit · -EBUSY still busy · -EHOSTUNREACH no broker · -EPROTO,
+ * -EPROTONOSUPPORT the broker broke the protocol, or speaks another version · -EIO another error of the bus · -ENOMEM.
  */
 IOREGION_PUBLIC int ioregion_device_attach(struct ioregion_device **ret_device, const char *vm, const char *name,
                                            const struct ioregion_region *regions, size_t n_regions,

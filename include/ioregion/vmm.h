@@ -28,7 +28,10 @@ struct ioregion_range {
     uint64_t size;     /* bytes, at least 1 */
 };
 
-/* How to register. Zero-initialise; a NULL pointer to this means all defaults. */
+/*
+ * How to register. Zero-initialise; a NULL pointer to this means all defaults. What a later version of this struct has
+ * set at its end is refused with -EINVAL.
+ */
 struct ioregion_vmm_options {
     size_t struct_size;   /* sizeof(struct ioregion_vmm_options) */
     int has_ceiling;      /* nonzero: ceiling counts; zero: no ceiling */
@@ -43,7 +46,8 @@ struct ioregion_vmm_options {
  * On success *ret_vmm is the caller's. The VM ends when it is freed or the process ends.
  *
  * -EACCES policy denied or identity unproven · -EEXIST name taken · -EINVAL name or option not valid · -EDQUOT a limit
- * · -EBUSY still busy · -EHOSTUNREACH no broker.
+ * · -EBUSY still busy · -EHOSTUNREACH no broker · -EPROTO, -EPROTONOSUPPORT the broker broke the protocol, or speaks
+ * another version · -EIO another error of the bus · -ENOMEM.
  */
 IOREGION_PUBLIC int ioregion_vmm_register(struct ioregion_vmm **ret_vmm, const char *name,
                                           const struct ioregion_vmm_options *options);

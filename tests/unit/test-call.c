@@ -346,6 +346,9 @@ static void test_errors(void **state) {
         {"org.ioregion1.Error.InvalidRegion", -EINVAL},
         {"org.ioregion1.Error.FeatureUnavailable", -EOPNOTSUPP},
         {"org.ioregion1.Error.QuotaExceeded", -EDQUOT},
+        {"org.ioregion1.Error.VMGone", -ESRCH},
+        {"org.ioregion1.Error.NotAVM", -EBADF},
+        {"org.ioregion1.Error.NoDispatcher", -ENODEV},
         {"org.freedesktop.DBus.Error.AccessDenied", -EACCES},
         {"org.freedesktop.DBus.Error.ServiceUnknown", -EHOSTUNREACH},
         {"org.freedesktop.DBus.Error.Spawn.Failed", -EHOSTUNREACH},
@@ -495,12 +498,37 @@ static void test_bad_arguments(void **state) {
     assert_int_equal(ioregion_device_attach(&device, "v", "d", &region, 1, NULL, &bad, NULL), -EINVAL);
 }
 
+/* A caller of a later version: what we don't know must not be asked for, since we would not do it. */
+static void test_later_callers(void **state) {
+    struct {
+        struct ioregion_device_options known;
+        uint64_t unknown;
+    } device_options = {.known.struct_size = sizeof(device_options)};
+    struct {
+        struct ioregion_vmm_options known;
+        uint64_t unknown;
+    } vmm_options = {.known.struct_size = sizeof(vmm_options)};
+    static const int results[] = {-EHOSTUNREACH, -EINVAL};
+
+    setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent/bus", 1);
+    for (int i = 0; i < 2; i++) {
+        struct ioregion_device *device;
+        struct ioregion_vmm *vmm;
+
+        device_options.unknown = vmm_options.unknown = (uint64_t) i << 63;
+        assert_int_equal(ioregion_device_attach(&device, "v", "d", &region, 1, &device_options.known, &ops, NULL),
+                         results[i]);
+        assert_int_equal(ioregion_vmm_register(&vmm, "v", &vmm_options.known), results[i]);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_attach),          cmocka_unit_test(test_options), cmocka_unit_test(test_resume),
         cmocka_unit_test(test_stop_and_resume), cmocka_unit_test(test_uninvited_features),
         cmocka_unit_test(test_errors),          cmocka_unit_test(test_retry),   cmocka_unit_test(test_broken_promises),
         cmocka_unit_test(test_register),        cmocka_unit_test(test_no_bus),  cmocka_unit_test(test_bad_arguments),
+        cmocka_unit_test(test_later_callers),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
