@@ -213,7 +213,9 @@ static void follow_regions(const char *prefix, unsigned n, int ready) {
 }
 
 static int method_echo(sd_bus_message *message, void *userdata, sd_bus_error *ret_error) {
-    const uint64_t mask = SD_BUS_CREDS_PID | SD_BUS_CREDS_EUID | SD_BUS_CREDS_UNIT | SD_BUS_CREDS_AUGMENT;
+    /* what the broker knows of a caller when it has proven itself: process, user, groups, unit */
+    const uint64_t mask = SD_BUS_CREDS_PID | SD_BUS_CREDS_EUID | SD_BUS_CREDS_SUPPLEMENTARY_GIDS | SD_BUS_CREDS_UNIT |
+                          SD_BUS_CREDS_AUGMENT;
     sd_bus_creds *creds = NULL;
     const char *unit = "";
     int r = sd_bus_query_sender_creds(message, mask, &creds);
