@@ -1,0 +1,23 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The figures of a bench run as a table, beside what the project wants them to be. Reads lines of JSON; judges nothing."""
+
+import json
+import sys
+
+BARS = {  # at most
+    'exchange': (1.10, 'libioregion / bare socket ping-pong, two CPUs'),
+    'exchange-1cpu': (1.25, 'the same on one CPU'),
+    'exchange-10k': (1.05, 'with 10,000 regions / with one'),
+    'guest-access': (1.05, 'brokered access / hand-written forwarder, guest on KVM'),
+    'attach': (1.6, 'attach to GRANT / bus call that learns as much of its caller'),
+    'attach-growth': (1.5, 'attach number 1,000 / number 10'),
+    'policy-1k': (2, 'decision with 1,000 rules / with 10'),
+    'rss-per-region': (2, 'KiB of the broker for each region'),
+}
+
+figures = [json.loads(line) for line in sys.stdin if line.startswith('{"bench"')]
+print(f'{"figure":16}{"is":>8}{"bar":>8}{"rounds":>8}  what')
+for figure in figures:
+    bar, what = BARS.get(figure['bench'], ('-', ''))
+    print(f'{figure["bench"]:16}{figure["ratio"]:8.3f}{bar:>8}{figure["rounds"]:8}  {what}')
