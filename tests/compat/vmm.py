@@ -14,6 +14,7 @@ Says "registered" first. Ends, and gives its VM back, at end of file.
 
 import argparse
 import asyncio
+import contextlib
 import errno
 import socket
 import sys
@@ -88,11 +89,15 @@ class Vmm:
     def _take(self, message):
         if message.type == Type.STATS:
             counts = self.counts.get(message.region, NO_COUNTS)
-            return protocol.send(self.lease, Type.STATS_REPLY, serial=message.serial, region=message.region, **counts)
+            return self._reply(Type.STATS_REPLY, serial=message.serial, region=message.region, **counts)
         handlers = {Type.REGION_ADD: self._add, Type.REGION_SWAP: self._swap, Type.REGION_REMOVE: self._remove}
         if message.type not in handlers:
             raise protocol.Violation(f'{message} to a VMM')
-        protocol.send(self.lease, Type.ACK, message.serial, handlers[message.type](message), 0)
+        self._reply(Type.ACK, message.serial, handlers[message.type](message), 0)
+
+    def _reply(self, *values, **fields):
+        with contextlib.suppress(BrokenPipeError):  # a broker that has hung up may have left more to read
+            protocol.send(self.lease, *values, **fields)
 
     def _add(self, message):
         if bool(message.fds) == (message.channel in self.channels):
