@@ -202,7 +202,7 @@ int main(int argc, char *argv[]) {
     r = enter_sandbox(&arguments);
     if (r >= 0)
         r = run(&arguments);
-    if (r == -EBADMSG) /* the policy: no restart mends it */
+    if (r == -EBADMSG) /* the policy, which no restart mends */
         return EX_CONFIG;
-    return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return r < 0 ? EXIT_FAILURE : r;
 }

@@ -156,6 +156,9 @@ class Service(Case):
         self.assertEqual(run('User=ioregion', command=['ioregiond', '--policy', '/rig/out/mistaken.d']), 78)
         self.assertEqual(say('ioregiond.service', 'RestartPreventExitStatus'), '78')
 
+    def test_an_account_that_the_bus_refuses_is_no_reason_for_restarts(self):
+        self.assertEqual(run('User=nobody', command=['ioregiond']), 78)
+
 
 class Devices(Case):
     @classmethod
