@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sysexits.h>
 #include <syslog.h>
 
 #include "bus-call.h"
@@ -72,7 +73,9 @@ static int on_name(sd_bus_message *reply, void *userdata, sd_bus_error *ret_erro
 
     if (why && bus->ready) {
         journal_log(LOG_ERR, "the bus does not give us the name %s: %s", BUS_NAME, why);
-        return sd_event_exit(bus->event, EXIT_FAILURE);
+        /* its policy lacks us, which another start does not change; who has the name may be about to go */
+        return sd_event_exit(
+            bus->event, sd_bus_message_is_method_error(reply, SD_BUS_ERROR_ACCESS_DENIED) ? EX_CONFIG : EXIT_FAILURE);
     }
     if (why) {
         journal_log(LOG_WARNING, "the bus does not give us the name %s back: %s", BUS_NAME, why);

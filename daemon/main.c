@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sysexits.h>
 #include <syslog.h>
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
@@ -132,7 +133,9 @@ static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *inf
 }
 
 static void on_ready(void *userdata) {
-    sd_notify(0, "READY=1\nSTATUS=On the bus as " BUS_NAME);
+    struct daemon *daemon = userdata;
+
+    tell_manager_ready(daemon->broker, NULL);
     journal_log(LOG_INFO, "ready: %s", PROJECT_VERSION);
 }
 
@@ -179,7 +182,7 @@ static int run(const struct arguments *arguments) {
         return r;
     r = add_signals(event, &daemon);
     if (r >= 0)
-        r = bus_start(bus, daemon.broker, on_ready, NULL);
+        r = bus_start(bus, daemon.broker, on_ready, &daemon);
     if (r >= 0)
         r = sd_event_loop(event);
     sd_notify(0, "STOPPING=1");
@@ -199,5 +202,7 @@ int main(int argc, char *argv[]) {
     r = enter_sandbox(&arguments);
     if (r >= 0)
         r = run(&arguments);
-    return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    if (r == -EBADMSG) /* the policy, which no restart mends */
+        return EX_CONFIG;
+    return r < 0 ? EXIT_FAILURE : r;
 }

@@ -18,6 +18,12 @@ static void tell_manager_reloading(void) {
                (uint64_t) now.tv_sec * 1000000 + (uint64_t) now.tv_nsec / 1000);
 }
 
+/* What systemctl status shows. The mistake is one line, and has no control characters. */
+void tell_manager_ready(const struct broker *broker, const char *mistake) {
+    sd_notifyf(0, "READY=1\nSTATUS=Policy generation %" PRIu64 " is in force%s%s", broker->policy_generation,
+               mistake ? "; there is a newer one with a mistake: " : "", mistake ?: "");
+}
+
 static void log_warnings(const struct policy *policy) {
     const char *warning;
 
@@ -59,6 +65,6 @@ int reload(struct broker *broker, const char *directory, bool revoke, char **ret
     user_names_forget();
     tell_manager_reloading();
     r = replace_policy(broker, directory, revoke, ret_error);
-    sd_notify(0, "READY=1");
+    tell_manager_ready(broker, *ret_error);
     return r;
 }

@@ -10,6 +10,9 @@
  */
 int load_policy(const char *directory, struct policy **ret_policy, char **ret_error);
 
+/* Tell the service manager that the daemon is ready, by which policy, and what is wrong with a newer one (or NULL). */
+void tell_manager_ready(const struct broker *broker, const char *mistake);
+
 /*
  * Load the policy again, for SIGHUP and for operators, and tell the service manager. Grants that the new policy would
  * not give are kept, or with @revoke withdrawn. A policy with a mistake changes nothing.

@@ -76,24 +76,31 @@ int sandbox_become(const char *user) {
     return 0;
 }
 
+static int has_capabilities(void) {
+    if (capng_get_caps_process() < 0)
+        return -EIO;
+    return capng_have_capabilities(CAPNG_SELECT_CAPS) != CAPNG_NONE ||
+           capng_have_capabilities(CAPNG_SELECT_AMBIENT) != CAPNG_NONE;
+}
+
 int sandbox_drop_capabilities(void) {
 #if defined(SANITIZED)
     const int dumpable = 1; /* the leak check reads /proc/self */
 #else
     const int dumpable = 0;
 #endif
+    int r;
 
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, dumpable, 0, 0, 0) < 0)
         return -errno;
+    r = has_capabilities();
+    if (r <= 0) /* there may be a filter already that has no room for capset() */
+        return r;
     capng_clear(CAPNG_SELECT_CAPS | CAPNG_SELECT_AMBIENT);
     if (capng_apply(CAPNG_SELECT_CAPS | CAPNG_SELECT_AMBIENT) < 0)
         return -EPERM;
-    if (capng_get_caps_process() < 0)
-        return -EIO;
-    if (capng_have_capabilities(CAPNG_SELECT_CAPS) != CAPNG_NONE ||
-        capng_have_capabilities(CAPNG_SELECT_AMBIENT) != CAPNG_NONE)
-        return -EPERM;
-    return 0;
+    r = has_capabilities();
+    return r > 0 ? -EPERM : r;
 }
 
 /* Whoever nobody knows of has to be asked for at every service that there is: all of their libraries are loaded. */

@@ -15,7 +15,7 @@
 #include "scratch-registers.h"
 #include "service.h"
 
-static const char help[] = "ioregion-scratch --vm NAME --base ADDRESS [OPTION...]\n"
+static const char help[] = "ioregion-scratch --vm NAME --base ADDRESS | --fds [OPTION...]\n"
                            "\n"
                            "Serve registers that keep what is written to them, at every offset and width.\n"
                            "\n"
@@ -135,8 +135,12 @@ static int parse(int argc, char **argv, struct service *service, struct scratch 
             return r;
     if (optind < argc)
         return service_usage(service, "'%s' is too much", argv[optind]);
-    if (!service->vm || service->region.base == UINT64_MAX)
-        return service_usage(service, "--vm and --base are needed");
+    if (service->fds)
+        service->region.base = 0; /* commands count from the base, wherever it is */
+    else if (!service->vm || service->region.base == UINT64_MAX)
+        return service_usage(service, "--vm and --base are needed, or --fds");
+    if (service->fds && scratch->controls)
+        return service_usage(service, "--test-controls needs a device that attaches itself");
     if (scratch->controls && service->region.size < SCRATCH_CONTROL_SIZE)
         return service_usage(service, "--test-controls needs %d bytes", SCRATCH_CONTROL_SIZE);
     if (service->region.flags & IOREGION_REGION_POSTED)

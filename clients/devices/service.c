@@ -7,8 +7,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <systemd/sd-daemon.h>
 
 #include "arguments.h"
+#include "internal/cleanup.h"
 #include "internal/names.h"
 
 static const char common_help[] = "Where it goes:\n"
@@ -24,6 +26,9 @@ static const char common_help[] = "Where it goes:\n"
                                   "                        ones (reads give all ones), hold (it waits for the\n"
                                   "                        next start), remove (accesses go back to the VMM)\n"
                                   "The process:\n"
+                                  "  --fds                 attach nothing: serve what ioregionctl attach left in\n"
+                                  "                        the unit's descriptor store; of the above, only size\n"
+                                  "                        and features of the description are to be told again\n"
                                   "  --no-lockdown         don't narrow the system calls down to the data path\n"
                                   "  --version, --help\n"
                                   "\n"
@@ -93,6 +98,9 @@ int service_option(struct service *service, int option, const char *argument, co
     case SERVICE_OPTION_ON_DISCONNECT: /* the broker knows which there are */
         service->options.on_disconnect = argument;
         return 0;
+    case SERVICE_OPTION_FDS:
+        service->fds = true;
+        return 0;
     case SERVICE_OPTION_LOCKDOWN:
     case SERVICE_OPTION_NO_LOCKDOWN:
         service->lockdown = option == SERVICE_OPTION_LOCKDOWN;
@@ -150,14 +158,41 @@ static void log_grant(const struct service *service) {
                 ioregion_device_timeout_usec(service->device) / 1000);
 }
 
-int service_attach(struct service *service, const struct ioregion_device_ops *ops, void *userdata) {
-    struct ioregion_device_ops all = *ops;
+/* The descriptor of that name among those that the process was started with, or -ENOENT. */
+static int started_with(const char *name, char **names, int n_names) {
+    for (int i = 0; i < n_names; i++)
+        if (strcmp(names[i], name) == 0)
+            return SD_LISTEN_FDS_START + i;
+    return -ENOENT;
+}
+
+/* Which of the wanted features were granted nobody tells: be ready for all of them. */
+static int serve_fds(struct service *service, const struct ioregion_device_ops *ops, void *userdata) {
+    char **names = NULL;
+    int n_names = sd_listen_fds_with_names(true, &names);
+    int lease = started_with("lease", names, n_names), channel = started_with("channel-0", names, n_names);
+    int r = SERVICE_FAILED;
+
+    if (lease < 0 || channel < 0)
+        service_log(service, "not started with lease and channel-0; ExecStartPre=+ioregionctl attach provides them");
+    else if (ioregion_device_from_fds(&service->device, &channel, 1, lease,
+                                      service->options.require | service->options.want, &service->region, 1, ops,
+                                      userdata) < 0)
+        service_log(service, "can't serve: %s", ioregion_last_error());
+    else
+        r = SERVICE_OK;
+    for (int i = 0; i < n_names; i++)
+        free(names[i]);
+    free(names);
+    return r;
+}
+
+static int attach(struct service *service, const struct ioregion_device_ops *ops, void *userdata) {
     int r;
 
-    all.ended = on_ended;
     service->options.struct_size = sizeof(service->options);
     r = ioregion_device_attach(&service->device, service->vm, service->name, &service->region, 1, &service->options,
-                               &all, userdata);
+                               ops, userdata);
     if (r == -EHOSTUNREACH) {
         service_log(service, "no broker: %s", ioregion_last_error());
         return SERVICE_FAILED;
@@ -166,9 +201,33 @@ int service_attach(struct service *service, const struct ioregion_device_ops *op
         service_log(service, "refused: %s", ioregion_last_error());
         return r == -ENOMEM ? SERVICE_FAILED : SERVICE_REFUSED;
     }
-    stop_on_signals(service);
-    log_grant(service);
     return SERVICE_OK;
+}
+
+int service_attach(struct service *service, const struct ioregion_device_ops *ops, void *userdata) {
+    struct ioregion_device_ops all = *ops;
+    int r;
+
+    all.ended = on_ended;
+    r = service->fds ? serve_fds(service, &all, userdata) : attach(service, &all, userdata);
+    if (r != SERVICE_OK)
+        return r;
+    stop_on_signals(service);
+    if (!service->fds) /* else ioregionctl knows what was granted */
+        log_grant(service);
+    return SERVICE_OK;
+}
+
+/*
+ * A device that attached itself gives back what it holds. What a process was started with is its unit's: when that
+ * stops, the broker hears of it; when it restarts, the next process resumes.
+ */
+static void let_go(struct service *service) {
+    _cleanup_(fd_closep) int lease = -1, channel = -1;
+
+    if (service->fds)
+        ioregion_device_take_fds(service->device, &lease, &channel, 1);
+    service->device = ioregion_device_free(service->device);
 }
 
 static int end_status(int result) {
@@ -190,6 +249,6 @@ int service_run(struct service *service, int (*loop)(void *userdata), void *user
     else if (r < 0)
         service_log(service, "ended: %s", ioregion_last_error());
     running = NULL;
-    service->device = ioregion_device_free(service->device);
+    let_go(service);
     return end_status(r);
 }

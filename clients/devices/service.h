@@ -27,6 +27,7 @@ struct service {
     struct ioregion_region region;
     struct ioregion_device_options options;
     bool lockdown;
+    bool fds;                       /* serve what the process was started with; @vm may be NULL then */
     struct ioregion_device *device; /* from service_attach() to the end of service_run() */
 };
 
@@ -39,6 +40,7 @@ enum service_option {
     SERVICE_OPTION_WANT,
     SERVICE_OPTION_ON_DISCONNECT,
     SERVICE_OPTION_TIMEOUT,
+    SERVICE_OPTION_FDS,
     SERVICE_OPTION_LOCKDOWN,
     SERVICE_OPTION_NO_LOCKDOWN,
     SERVICE_OPTION_VERSION,
@@ -55,7 +57,7 @@ enum service_option {
         {"want", required_argument, NULL, SERVICE_OPTION_WANT},                                                        \
         {"on-disconnect", required_argument, NULL, SERVICE_OPTION_ON_DISCONNECT},                                      \
         {"timeout-usec", required_argument, NULL, SERVICE_OPTION_TIMEOUT},                                             \
-        {"lockdown", no_argument, NULL, SERVICE_OPTION_LOCKDOWN},                                                      \
+        {"fds", no_argument, NULL, SERVICE_OPTION_FDS}, {"lockdown", no_argument, NULL, SERVICE_OPTION_LOCKDOWN},      \
         {"no-lockdown", no_argument, NULL, SERVICE_OPTION_NO_LOCKDOWN},                                                \
         {"version", no_argument, NULL, SERVICE_OPTION_VERSION}, {                                                      \
         "help", no_argument, NULL, SERVICE_OPTION_HELP                                                                 \
@@ -73,7 +75,10 @@ int service_usage(const struct service *service, const char *format, ...) __attr
  */
 int service_option(struct service *service, int option, const char *argument, const char *help);
 
-/* Attach the region with these registers, and let SIGTERM and SIGINT stop the device. An enum service_exit. */
+/*
+ * Attach the region with these registers, or serve what was attached before the start; let SIGTERM and SIGINT stop
+ * the device. An enum service_exit.
+ */
 int service_attach(struct service *service, const struct ioregion_device_ops *ops, void *userdata);
 
 /*

@@ -13,7 +13,7 @@
 #include "service.h"
 #include "uart-16550.h"
 
-static const char help[] = "ioregion-uart --vm NAME [OPTION...]\n"
+static const char help[] = "ioregion-uart --vm NAME | --fds [OPTION...]\n"
                            "\n"
                            "Serve a 16550A serial port to a VM: eight ports at 0x3f8, no interrupt line.\n"
                            "\n"
@@ -98,7 +98,7 @@ static int parse(int argc, char **argv, struct service *service, const char **re
     }
     if (optind < argc)
         return service_usage(service, "'%s' is too much", argv[optind]);
-    if (!service->vm)
+    if (!service->vm && !service->fds)
         return service_usage(service, "--vm is missing");
     return 0;
 }

@@ -94,6 +94,7 @@ static enum status attach_and_store(const char *vm, const char *name, const stru
 }
 
 static enum status run(struct ctl *ctl, char **arguments, unsigned n_arguments) {
+    char *vm = arguments[0], *name = strchr(vm, ':');
     _cleanup_(description_freep) struct description *description = NULL;
     _cleanup_(freep) char *error = NULL;
     int r;
@@ -112,16 +113,19 @@ static enum status run(struct ctl *ctl, char **arguments, unsigned n_arguments) 
                  "NotifyAccess=exec and FileDescriptorStoreMax=");
         return STATUS_FAILED;
     }
-    return attach_and_store(arguments[0], arguments[1], description);
+    if (name) /* a unit's instance may name both */
+        *name++ = '\0';
+    return attach_and_store(vm, name ?: arguments[1], description);
 }
 
 const struct command command_attach = {
     .name = "attach",
-    .arguments = "VM DEVICE --description FILE",
+    .arguments = "VM[:DEVICE] DEVICE --description FILE",
     .summary = "attach for a device that is started with its descriptors",
     .help = "Attaches a device and leaves its lease and channels in the descriptor store of the unit that runs this.\n"
             "The device then needs no bus and no library: it finds the descriptors by the names \"lease\",\n"
             "\"channel-0\", \"channel-1\", ... in LISTEN_FDNAMES, reads 32 bytes and writes 32 bytes.\n"
+            "A DEVICE behind the VM, as in the instance VM:DEVICE of a unit, goes before the second argument.\n"
             "\n"
             "  # ioregion-latch@.service\n"
             "  [Service]\n"

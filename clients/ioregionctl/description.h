@@ -4,7 +4,7 @@
 
 /*
  * What a device asks for when another attaches on its behalf: a JSON file, read as strictly as a policy.
- * device.schema.json describes it to editors, uart.json is an example.
+ * device.schema.json describes it to editors, units/ has examples.
  */
 
 #include <stddef.h>

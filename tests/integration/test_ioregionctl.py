@@ -267,10 +267,10 @@ class FdAtStart(Tool):
         for sock in self.stored.values():
             sock.close()
 
-    def attach_by_tool(self, status=0):
+    def attach_by_tool(self, vm='vm', status=0):
         """What was told to the service manager, up to the barrier or the tool's end."""
         told = []
-        with subprocess.Popen([TOOL, 'attach', 'vm', 'dev', '--description', self.description], stderr=subprocess.PIPE,
+        with subprocess.Popen([TOOL, 'attach', vm, 'dev', '--description', self.description], stderr=subprocess.PIPE,
                               env={**os.environ, 'DBUS_SYSTEM_BUS_ADDRESS': self.bus.address,
                                    'NOTIFY_SOCKET': f'{self.directory}/manager'}) as process:
             while 'BARRIER' not in told:
@@ -322,6 +322,49 @@ class FdAtStart(Tool):
         self.assertEqual(sum(message.type == Type.REGION_SWAP for message in self.vmm.seen), 2)
         self.assertEqual(sorted(self.stored), ['channel-0', 'channel-1', 'lease'])
         self.serve_once()
+
+    def test_an_instance_names_the_device(self):
+        self.attach_by_tool('vm:console')
+        self.assertEqual(self.state(rig.path_of('vm', 'console')), 'attached')
+        self.serve_once()
+
+    def serve(self, *arguments):
+        """The shipped UART, started with what was stored."""
+        script = 'exec 3<&0 4<&1 </dev/null >&2; LISTEN_PID=$$ exec "$@"'
+        uart = subprocess.Popen(['sh', '-c', script, 'sh', f'{BUILD}/clients/devices/ioregion-uart', '--fds', *arguments,
+                                 *(['--no-lockdown'] if rig.INSTRUMENTED else [])],
+                                stdin=self.stored['lease'], stdout=self.stored['channel-0'], stderr=subprocess.PIPE,
+                                env={**os.environ, 'LISTEN_FDS': '2', 'LISTEN_FDNAMES': 'lease:channel-0'})
+        self.addCleanup(uart.stderr.close)
+        self.addCleanup(uart.kill)
+        return uart
+
+    def test_a_shipped_device_is_started_with_its_descriptors(self):
+        with open(self.description, 'w') as file:
+            json.dump({'version': 1, 'regions': DESCRIPTION['regions'][:1], 'on-disconnect': 'hold'}, file)
+        self.attach_by_tool()
+        lease = self.stored['lease'].dup()
+        self.addCleanup(lease.close)
+        uart = self.serve()
+        for _ in range(2):
+            self.vmm.command(0x3f8, 5, 1)
+            self.assertEqual(self.vmm.response(0x3f8).data, 0x60)
+        uart.terminate()
+        words = uart.communicate(timeout=LIMIT)[1]
+        self.assertEqual(uart.returncode, 0, words)
+        self.attach_by_tool()
+        self.assertEqual(protocol.receive(lease).reason, protocol.Revoked.RESUMED, 'it gave back what its unit holds')
+        uart = self.serve()
+        self.vmm.command(0x3f8, 5, 1)
+        self.assertEqual(self.vmm.response(0x3f8).data, 0x60)
+        self.call(self.vmm.path, 'org.ioregion1.VM', 'Unregister')
+        self.assertIn(b'the VM ended', uart.communicate(timeout=LIMIT)[1])
+        self.assertEqual(uart.returncode, 0)
+
+    def test_a_shipped_device_without_descriptors(self):
+        uart = subprocess.run([f'{BUILD}/clients/devices/ioregion-uart', '--fds'], capture_output=True, timeout=LIMIT)
+        self.assertEqual(uart.returncode, 1)
+        self.assertIn(b'ioregionctl attach', uart.stderr)
 
     def test_release_over_the_stored_lease(self):
         self.attach_by_tool()

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """container.py TEST [ARGUMENT]...: run a test inside a container of its own, as root, with a real systemd as PID 1.
 
-The container has this machine's /usr and nothing else of it: a bus, the accounts below, and in /rig the source, the
-build and a folder for what is to be seen from outside. The test starts all else as units. Says what the test says.
+The container has this machine's /usr and nothing else of it, but for its /usr/local, which is what the build installs.
+It has a bus, the accounts below and those that the installation asks for, and in /rig the source, the build and a
+folder for what is to be seen from outside. The test starts all else as units. Says what the test says.
 """
 
 import contextlib
@@ -20,7 +21,8 @@ SOURCE = os.path.realpath(f'{os.path.dirname(__file__)}/../..')
 BUILD = os.environ.get('IOREGION_BUILD', f'{SOURCE}/build')
 BUS = os.environ.get('IOREGION_BUS', 'dbus-daemon')
 LIMIT, PATIENCE = 90, 20  # seconds: for all of it, and for the end of what has to be ended
-ACCOUNTS = {'root': 0, 'messagebus': 101, 'ioregion': 102, 'vmm': 103, 'device': 104, 'nobody': 65534}
+PREFIX = os.environ.get('IOREGION_PREFIX', '/usr/local')
+ACCOUNTS = {'root': 0, 'messagebus': 101, 'vmm': 103, 'device': 104, 'qemu': 105, 'nobody': 65534}
 NAME = f'ioregion-system-{os.getpid()}'
 HIERARCHIES = [path for path in ('/sys/fs/cgroup/systemd', '/sys/fs/cgroup/unified') if os.path.isdir(path)] \
     or ['/sys/fs/cgroup']
@@ -84,13 +86,15 @@ def find_obstacle():
         return 'systemd-nspawn is not installed'
     if not all(os.access(f'{path}/cgroup.procs', os.W_OK) for path in HIERARCHIES):
         return 'no control groups may be made here'
+    if PREFIX != '/usr/local':
+        return f'the prefix is {PREFIX}; what is below /usr/local is what a container can have of its own'
     return None
 
 
 def lay_out(directory, arguments):
     """What the container gets of its own."""
     environment = {
-        'IOREGION_BUILD': '/rig/build', 'IOREGION_INSTRUMENTED': os.environ.get('IOREGION_INSTRUMENTED', ''),
+        'PATH': '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin', 'IOREGION_BUILD': '/rig/build', 'IOREGION_INSTRUMENTED': os.environ.get('IOREGION_INSTRUMENTED', ''),
         'PYTHONPATH': '/rig/source/tests/integration:/rig/source/tests/compat:/rig/source/tests/lib', 'PYTHONDONTWRITEBYTECODE': '1',
     }
     for folder in ('units', 'out'):
@@ -101,10 +105,15 @@ def lay_out(directory, arguments):
                                environment=' '.join(f'{key}={value}' for key, value in environment.items()))
         with open(f'{directory}/units/{name}', 'w') as unit:
             unit.write(text)
-    with open(f'{directory}/passwd', 'w') as passwd, open(f'{directory}/group', 'w') as group:
+    os.makedirs(f'{directory}/root/etc')
+    with open(f'{directory}/root/etc/passwd', 'w') as passwd, open(f'{directory}/root/etc/group', 'w') as group:
         for name, number in ACCOUNTS.items():
             passwd.write(f'{name}:x:{number}:{number}::/:/bin/sh\n')
             group.write(f'{name}:x:{number}:\n')
+    root = f'{directory}/root'
+    for command in (['meson', 'install', '-C', BUILD, '--no-rebuild', '--quiet', '--destdir', root],
+                    ['systemd-sysusers', f'--root={root}', f'{root}{PREFIX}/lib/sysusers.d/ioregiond.conf']):
+        subprocess.run(command, check=True, timeout=PATIENCE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 class Groups:
@@ -143,11 +152,15 @@ class Groups:
 def boot(directory, groups):
     """nspawn's exit status, which is that of the test, and what it said."""
     binds = [f'--bind={directory}:/rig', f'--bind-ro={BUILD}:/rig/build', f'--bind-ro={SOURCE}:/rig/source',
-             f'--bind-ro={SOURCE}/policy/org.ioregion1.conf:/etc/dbus-1/system.d/org.ioregion1.conf',
-             *(f'--bind-ro={directory}/{name}:/etc/{name}' for name in ('passwd', 'group'))]
+             f'--bind-ro={directory}/root{PREFIX}:{PREFIX}',
+             f'--bind-ro={directory}/root{PREFIX}/share/dbus-1/system.d:/etc/dbus-1/system.d',
+             *(f'--bind-ro={directory}/root/etc/{name}:/etc/{name}' for name in ('passwd', 'group')),
+             *(['--bind=/dev/kvm'] if os.path.exists('/dev/kvm') else [])]
     nspawn = subprocess.Popen(
         ['systemd-nspawn', '--quiet', '--volatile=yes', '--directory=/', '--boot', '--register=no', '--keep-unit',
          '--private-network', f'--machine={NAME}', '--console=pipe', *binds,
+         # without these, what units may not do with devices and addresses is not enforced, silently
+         '--capability=CAP_BPF,CAP_NET_ADMIN,CAP_PERFMON', '--system-call-filter=bpf',
          '--setenv=SYSTEMD_UNIT_PATH=/rig/units:', 'systemd.firstboot=no', 'systemd.unit=rig.target',
          'systemd.show_status=no'], preexec_fn=groups.enter, env={**os.environ, 'SYSTEMD_NSPAWN_UNIFIED_HIERARCHY': '1'},
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

@@ -129,7 +129,7 @@ static void test_files(void **state) {
     free(STEAL(error));
     assert_int_equal(description_load("/", &d, &error), -EISDIR);
     free(STEAL(error));
-    if (description_load(SOURCE_ROOT "/clients/ioregionctl/uart.json", &d, &error) < 0)
+    if (description_load(SOURCE_ROOT "/units/uart.json", &d, &error) < 0)
         fail_msg("%s", error);
     assert_int_equal(d->n_regions, 1);
 }

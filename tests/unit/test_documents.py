@@ -70,8 +70,12 @@ class Readme(unittest.TestCase):
 
 
 class Guide(unittest.TestCase):
+    def test_its_device_without_a_library_is_the_one_that_is_installed(self):
+        shown = re.search(r'```python\n(.*?)```', read('doc/writing-a-device.md'), flags=re.S)[1]
+        self.assertEqual(shown, read('clients/devices/example-latch.py'))
+
     def test_its_device_without_a_library_works(self):
-        source = re.search(r'```python\n(.*?)```', read('doc/writing-a-device.md'), flags=re.S)[1]
+        source = read('clients/devices/example-latch.py')
         vectors = [line.split() for line in read('tests/vectors/wire.txt').splitlines()]
         packets = {fields[1]: bytes.fromhex(''.join(fields[5:])) for fields in vectors
                    if fields[:1] == ['command'] and fields[5] != '-'}
