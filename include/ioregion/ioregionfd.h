@@ -173,6 +173,9 @@ struct ioregionfd_stats {
  * ioregionfd, and its former one ends; accesses that waited go on. EEXIST if it differs in more.
  * The same ioregionfd again changes nothing.
  *
+ * To cut a device off whose regions are to stay (for its return, say): swap to a new ioregionfd,
+ * and close that.
+ *
  * Delete (fd is -1): accesses that wait are ended, with ones; on return no vCPU is inside the
  * region. Other fields but address, size, and KVM_IOREGION_PIO must be valid and do not matter.
  * ENOENT no such region.
