@@ -219,6 +219,41 @@ static void swap_of_a_living_device(void) {
     vm_free(&vm);
 }
 
+/* How a broker cuts off a device that lives, and lets another one take over both of its regions. */
+static void swap_to_cut_off(void) {
+    struct kvm_ioregion first = holding(channel_new(0), LONG, 0), second = first;
+    struct step steps[] = {STEP(READ8, 0), STEP(READ8, 0x100)};
+    int nobody = channel_new(0), successor = channel_new(0);
+    struct running running;
+    struct vm vm;
+
+    second.guest_paddr += 0x100;
+    second.user_data++;
+    vm_new(&vm);
+    CHECK_EQ(region_set(vm.handle, first), 0);
+    CHECK_EQ(region_set(vm.handle, second), 0);
+    CHECK_EQ(region_set(vm.handle, on(first, nobody)), 0);
+    CHECK_EQ(region_set(vm.handle, on(second, nobody)), 0);
+    close(nobody);
+    CHECK(poll_for(first.fd, POLLIN, 0) & POLLHUP);
+    CHECK_EQ(region_stats(vm.handle, first).state, IOREGIONFD_STATE_HELD);
+    CHECK_EQ(region_stats(vm.handle, second).state, IOREGIONFD_STATE_HELD);
+    CHECK_EQ(next_loss(&vm), IOREGIONFD_LOSS_EOF);
+    CHECK_EQ(next_loss(&vm), IOREGIONFD_LOSS_EOF);
+    vm_start(&running, &vm, 0, steps, 2);
+    CHECK_EQ(region_set(vm.handle, on(first, successor)), 0);
+    CHECK_EQ(next_command(successor).user_data, first.user_data);
+    CHECK_EQ(answer(successor, 1), 0);
+    CHECK_EQ(poll_for(successor, POLLIN, 50), 0); /* the other one is still held */
+    CHECK_EQ(region_set(vm.handle, on(second, successor)), 0);
+    CHECK_EQ(next_command(successor).user_data, second.user_data);
+    CHECK_EQ(answer(successor, 2), 0);
+    vm_join(&running);
+    CHECK_EQ(steps[0].value[0], 1);
+    CHECK_EQ(steps[1].value[0], 2);
+    vm_free(&vm);
+}
+
 /* Only the descriptor may differ; the same one changes nothing; tokens stay unique. */
 static void swap_changes_nothing_else(void) {
     struct kvm_ioregion region = holding(channel_new(0), LONG, 0), other;
@@ -262,5 +297,6 @@ static void disconnect_by_deletion(void) {
 const struct test tests_disconnect[] = {
     TEST(disconnect_ones), TEST(disconnect_remove), TEST(disconnect_grace_over), TEST(disconnect_violation),
     TEST(disconnect_resume), TEST(disconnect_resume_with_replay), TEST(disconnect_deadline_under_hold),
-    TEST(swap_of_a_living_device), TEST(swap_changes_nothing_else), TEST(disconnect_by_deletion), {0},
+    TEST(swap_of_a_living_device), TEST(swap_to_cut_off), TEST(swap_changes_nothing_else),
+    TEST(disconnect_by_deletion), {0},
 };
