@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * IOREGIONFD_BIND_VM: whose VM it is, and how its end is heard of.
+ *
+ * The handle must learn of the VM's end without holding it alive. So it puts a
+ * device of its own on the VM, the sentinel: KVM calls its destructor when the
+ * VM ends. It lies on the virtio-ccw bus, which no x86 guest can reach: it
+ * takes no address and no place from anyone. It also marks the VM as bound,
+ * for one VM has one handle.
+ */
+
+#include <linux/anon_inodes.h>
+#include <linux/file.h>
+#include <linux/sched/task.h>
+#include <linux/slab.h>
+
+#include "compat.h"
+#include "internal.h"
+
+static void sentinel_destructor(struct kvm_io_device *dev)
+{
+	struct ioregion_vm *vm = container_of(dev, struct ioregion_vm, sentinel);
+
+	spin_lock(&vm->kvm_lock);
+	vm->kvm = NULL;
+	spin_unlock(&vm->kvm_lock);
+	wake_up_all(&vm->wait);
+	ioregion_vm_put(vm);
+}
+
+static const struct kvm_io_device_ops sentinel_ops = {
+	.destructor	= sentinel_destructor,
+};
+
+static bool match_open_sentinel(struct kvm_io_device *dev, void *arg)
+{
+	return dev->ops == &sentinel_ops &&
+	       !container_of(dev, struct ioregion_vm, sentinel)->closed;
+}
+
+/* Does that process run this VM? KVM holds the VM's address space, so no other can look like it. */
+static int check_owner(struct kvm *kvm, pid_t nr)
+{
+	struct pid *pid = find_get_pid(nr);
+	struct task_struct *task = get_pid_task(pid, PIDTYPE_TGID);
+	int ret = -ESRCH;
+
+	if (task) {
+		task_lock(task);
+		ret = task->mm == kvm->mm && !(task->flags & PF_KTHREAD) ? 0 : -EPERM;
+		task_unlock(task);
+		put_task_struct(task);
+	}
+	put_pid(pid);
+	return ret;
+}
+
+/* From here on the VM's end is known. */
+static int put_sentinel(struct ioregion_vm *vm, struct kvm *kvm)
+{
+	int ret = -EBUSY;
+
+	mutex_lock(&kvm->slots_lock);
+	if (!ioregion_bus_count(kvm, IOREGION_SENTINEL_BUS, match_open_sentinel, NULL)) {
+		vm->kvm = kvm;
+		kref_get(&vm->ref);
+		ret = ioregion_bus_insert(kvm, IOREGION_SENTINEL_BUS, (unsigned long)vm, 1,
+					  &vm->sentinel);
+		if (ret) {
+			vm->kvm = NULL;
+			ioregion_vm_put(vm);
+		}
+	}
+	mutex_unlock(&kvm->slots_lock);
+	return ret;
+}
+
+static struct ioregion_vm *vm_new(void)
+{
+	struct ioregion_vm *vm = kzalloc(sizeof(*vm), GFP_KERNEL_ACCOUNT);
+
+	if (!vm)
+		return NULL;
+	__module_get(THIS_MODULE);
+	kref_init(&vm->ref);
+	mutex_init(&vm->lock);
+	INIT_LIST_HEAD(&vm->regions);
+	init_waitqueue_head(&vm->wait);
+	spin_lock_init(&vm->kvm_lock);
+	kvm_iodevice_init(&vm->sentinel, &sentinel_ops);
+	return vm;
+}
+
+static long bind_kvm(struct kvm *kvm)
+{
+	struct ioregion_vm *vm;
+	struct file *file;
+	int fd, ret;
+
+	vm = vm_new();
+	if (!vm)
+		return -ENOMEM;
+	file = anon_inode_getfile("[ioregionfd-vm]", &ioregion_vm_fops, vm, O_RDWR);
+	if (IS_ERR(file)) {
+		ioregion_vm_put(vm);
+		return PTR_ERR(file);
+	}
+	stream_open(file_inode(file), file);
+	fd = get_unused_fd_flags(O_CLOEXEC);
+	ret = fd < 0 ? fd : put_sentinel(vm, kvm);
+	if (ret) {
+		if (fd >= 0)
+			put_unused_fd(fd);
+		fput(file);
+		return ret;
+	}
+	fd_install(fd, file);
+	return fd;
+}
+
+long ioregion_vm_bind(const struct ioregionfd_bind_vm *bind)
+{
+	struct file *file;
+	long ret = -EINVAL;
+
+	if (bind->flags)
+		return -EINVAL;
+	file = fget(bind->vm_fd);
+	if (!file)
+		return -EBADF;
+	if (ioregion_file_is_vm(file))
+		ret = check_owner(file->private_data, bind->pid);
+	if (!ret)
+		ret = bind_kvm(file->private_data);
+	fput(file);
+	return ret;
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The VM's buses, which KVM does not let modules change through functions.
+ *
+ * A bus is an array, sorted by address, that vCPUs read under kvm->srcu. It is
+ * never changed in place: a copy takes its place, under kvm->slots_lock, and
+ * the old one is freed after a grace period. KVM frees what we put there, so
+ * it comes from kmalloc().
+ */
+
+#include <linux/slab.h>
+#include <linux/srcu.h>
+
+#include "internal.h"
+
+/* An ioeventfd of length 0 matches accesses of any size at its address. */
+static u64 last_of(const struct kvm_io_range *range)
+{
+	return range->addr + (range->len ? range->len - 1 : 0);
+}
+
+static bool overlaps(const struct kvm_io_bus *bus, gpa_t addr, int len)
+{
+	gpa_t last = addr + len - 1;
+	int i;
+
+	for (i = 0; i < bus->dev_count; i++)
+		if (bus->range[i].addr <= last && addr <= last_of(&bus->range[i]))
+			return true;
+	return false;
+}
+
+unsigned int ioregion_bus_count(struct kvm *kvm, enum kvm_bus idx, ioregion_match_t match,
+				void *arg)
+{
+	struct kvm_io_bus *bus = kvm_get_bus(kvm, idx);
+	unsigned int count = 0;
+	int i;
+
+	for (i = 0; bus && i < bus->dev_count; i++)
+		count += match(bus->range[i].dev, arg);
+	return count;
+}
+
+/*
+ * KVM's own look-up is a binary search that misses ranges when others lie
+ * inside them, so nothing may overlap. ioeventfds do not count against
+ * NR_IOBUS_DEVS, as in KVM.
+ */
+int ioregion_bus_insert(struct kvm *kvm, enum kvm_bus idx, gpa_t addr, int len,
+			struct kvm_io_device *dev)
+{
+	struct kvm_io_bus *bus = kvm_get_bus(kvm, idx), *new_bus;
+	int i;
+
+	if (!bus)
+		return -ENOMEM;
+	if (overlaps(bus, addr, len))
+		return -EEXIST;
+	if (bus->dev_count - bus->ioeventfd_count >= NR_IOBUS_DEVS)
+		return -ENOSPC;
+	new_bus = kmalloc(struct_size(bus, range, bus->dev_count + 1), GFP_KERNEL_ACCOUNT);
+	if (!new_bus)
+		return -ENOMEM;
+	for (i = 0; i < bus->dev_count && bus->range[i].addr < addr; i++)
+		;
+	memcpy(new_bus, bus, struct_size(bus, range, i));
+	new_bus->range[i] = (struct kvm_io_range) { .addr = addr, .len = len, .dev = dev };
+	memcpy(new_bus->range + i + 1, bus->range + i,
+	       flex_array_size(bus, range, bus->dev_count - i));
+	new_bus->dev_count++;
+	rcu_assign_pointer(kvm->buses[idx], new_bus);
+	synchronize_srcu_expedited(&kvm->srcu);
+	kfree(bus);
+	return 0;
+}
+
+/* The grace period also sees out the last vCPUs that were inside; all devices that go share one. */
+static void destroy_matching(struct kvm_io_bus *bus, ioregion_match_t match, void *arg)
+{
+	int i;
+
+	for (i = 0; i < bus->dev_count; i++)
+		if (match(bus->range[i].dev, arg))
+			bus->range[i].dev->ops->destructor(bus->range[i].dev);
+}
+
+/*
+ * Take out what matches, and call the destructors. Without memory for the
+ * copy, dead devices stay until the VM ends: they refuse all accesses, and
+ * hold their reference.
+ */
+void ioregion_bus_remove(struct kvm *kvm, enum kvm_bus idx, ioregion_match_t match, void *arg)
+{
+	unsigned int count = ioregion_bus_count(kvm, idx, match, arg);
+	struct kvm_io_bus *bus = kvm_get_bus(kvm, idx), *new_bus;
+	int i;
+
+	if (!count)
+		return;
+	new_bus = kmalloc(struct_size(bus, range, bus->dev_count - count), GFP_KERNEL);
+	if (!new_bus) {
+		synchronize_srcu_expedited(&kvm->srcu);
+		return;
+	}
+	*new_bus = *bus;
+	new_bus->dev_count = 0;
+	for (i = 0; i < bus->dev_count; i++)
+		if (!match(bus->range[i].dev, arg))
+			new_bus->range[new_bus->dev_count++] = bus->range[i];
+	rcu_assign_pointer(kvm->buses[idx], new_bus);
+	synchronize_srcu_expedited(&kvm->srcu);
+	destroy_matching(bus, match, arg);
+	kfree(bus);
+}

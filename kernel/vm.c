@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The VM handle: a VM as a broker sees it, a file.
+ *
+ * It does not hold the VM alive. vm->kvm is valid as long as it is not NULL,
+ * under vm->kvm_lock, which the sentinel's destructor takes to clear it (see
+ * bind.c); kvm_get_kvm_safe() tells whether the VM is already on its way out.
+ * References to the VM are given back before we return.
+ */
+
+#include <linux/poll.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "internal.h"
+
+static void vm_free(struct kref *ref)
+{
+	struct ioregion_vm *vm = container_of(ref, struct ioregion_vm, ref);
+
+	kfree(vm);
+	module_put(THIS_MODULE);
+}
+
+void ioregion_vm_put(struct ioregion_vm *vm)
+{
+	kref_put(&vm->ref, vm_free);
+}
+
+static bool match_dev(struct kvm_io_device *dev, void *arg)
+{
+	return dev == arg;
+}
+
+static bool match_dead(struct kvm_io_device *dev, void *arg)
+{
+	return ioregion_dev_is_ours(dev) && ioregion_of(dev)->vm == arg && ioregion_of(dev)->dead;
+}
+
+/* A reference for a moment; NULL when the VM is gone or going. */
+struct kvm *ioregion_vm_get_kvm(struct ioregion_vm *vm)
+{
+	struct kvm *kvm;
+
+	spin_lock(&vm->kvm_lock);
+	kvm = vm->kvm;
+	if (kvm && !kvm_get_kvm_safe(kvm))
+		kvm = NULL;
+	spin_unlock(&vm->kvm_lock);
+	return kvm;
+}
+
+static bool is_idle(struct ioregion *region)
+{
+	bool idle;
+
+	spin_lock(&region->lock);
+	idle = list_empty(&region->inside);
+	spin_unlock(&region->lock);
+	return idle;
+}
+
+/*
+ * Remove dead regions, and the sentinel once the handle is closed; with
+ * vm->lock. vCPUs inside were woken and do not sleep again, and they need none
+ * of our locks for long, so this wait is short. Where the VM is gone, the
+ * destructors have dropped the bus's references, or are about to.
+ */
+void ioregion_vm_sweep(struct ioregion_vm *vm)
+{
+	struct ioregion *region, *next;
+	struct kvm *kvm;
+
+	list_for_each_entry(region, &vm->regions, list)
+		if (READ_ONCE(region->dead))
+			wait_event(region->idle, is_idle(region));
+	kvm = ioregion_vm_get_kvm(vm);
+	if (kvm) {
+		mutex_lock(&kvm->slots_lock);
+		ioregion_bus_remove(kvm, KVM_MMIO_BUS, match_dead, vm);
+		ioregion_bus_remove(kvm, KVM_PIO_BUS, match_dead, vm);
+		if (vm->closed)
+			ioregion_bus_remove(kvm, IOREGION_SENTINEL_BUS, match_dev, &vm->sentinel);
+		mutex_unlock(&kvm->slots_lock);
+		kvm_put_kvm(kvm);
+	}
+	list_for_each_entry_safe(region, next, &vm->regions, list) {
+		if (!READ_ONCE(region->dead))
+			continue;
+		list_del(&region->list);
+		ioregion_put(region);
+	}
+}
+
+static int vm_release(struct inode *inode, struct file *file)
+{
+	struct ioregion_vm *vm = file->private_data;
+	struct ioregion *region;
+
+	mutex_lock(&vm->lock);
+	vm->closed = true;
+	list_for_each_entry(region, &vm->regions, list)
+		ioregion_kill(region);
+	ioregion_vm_sweep(vm);
+	mutex_unlock(&vm->lock);
+	ioregion_vm_put(vm);
+	return 0;
+}
+
+/* The next loss that was not told of; @take it. */
+static bool next_event(struct ioregion_vm *vm, bool take, struct ioregionfd_event *event)
+{
+	struct ioregion *region;
+	u32 loss;
+
+	list_for_each_entry(region, &vm->regions, list) {
+		ioregion_state(region, &loss);
+		if (!loss || region->told || READ_ONCE(region->dead))
+			continue;
+		region->told = take;
+		*event = (struct ioregionfd_event) {
+			.guest_paddr = region->desc.guest_paddr,
+			.memory_size = region->desc.memory_size,
+			.user_data = region->desc.user_data,
+			.flags = region->desc.flags,
+			.loss = loss,
+		};
+		return true;
+	}
+	return false;
+}
+
+static bool look(struct ioregion_vm *vm, bool take, struct ioregionfd_event *event)
+{
+	bool found;
+
+	mutex_lock(&vm->lock);
+	found = next_event(vm, take, event);
+	mutex_unlock(&vm->lock);
+	return found;
+}
+
+static ssize_t vm_read(struct file *file, char __user *buf, size_t count, loff_t *pos)
+{
+	struct ioregion_vm *vm = file->private_data;
+	struct ioregionfd_event event;
+
+	if (count < sizeof(event))
+		return -EINVAL;
+	if (!look(vm, true, &event))
+		return READ_ONCE(vm->kvm) ? -EAGAIN : 0;
+	return copy_to_user(buf, &event, sizeof(event)) ? -EFAULT : sizeof(event);
+}
+
+static __poll_t vm_poll(struct file *file, poll_table *wait)
+{
+	struct ioregion_vm *vm = file->private_data;
+	struct ioregionfd_event event;
+	__poll_t ret = 0;
+
+	poll_wait(file, &vm->wait, wait);
+	if (!READ_ONCE(vm->kvm))
+		ret |= EPOLLHUP;
+	if (look(vm, false, &event))
+		ret |= EPOLLIN | EPOLLRDNORM;
+	return ret;
+}
+
+static long vm_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	void __user *user = (void __user *)arg;
+	struct ioregionfd_stats stats;
+	struct kvm_ioregion desc;
+	long ret;
+
+	switch (cmd) {
+	case KVM_SET_IOREGION:
+		if (copy_from_user(&desc, user, sizeof(desc)))
+			return -EFAULT;
+		return ioregion_set(file->private_data, &desc);
+	case IOREGIONFD_GET_STATS:
+		if (copy_from_user(&stats, user, sizeof(stats)))
+			return -EFAULT;
+		ret = ioregion_get_stats(file->private_data, &stats);
+		if (!ret && copy_to_user(user, &stats, sizeof(stats)))
+			return -EFAULT;
+		return ret;
+	default:
+		return -ENOTTY;
+	}
+}
+
+static void show_region(struct seq_file *m, struct ioregion *region)
+{
+	static const char * const states[] = { "attached", "held", "failed", "gone" };
+	const struct kvm_ioregion *desc = &region->desc;
+	u32 loss;
+
+	seq_printf(m, "%s:\t0x%llx+0x%llx flags 0x%x %s",
+		   desc->flags & KVM_IOREGION_PIO ? "pio" : "mmio", desc->guest_paddr,
+		   desc->memory_size, desc->flags, states[ioregion_state(region, &loss)]);
+	seq_printf(m, " reads %lld writes %lld posted %lld failures %lld timeouts %lld\n",
+		   atomic64_read(&region->reads), atomic64_read(&region->writes),
+		   atomic64_read(&region->posted), atomic64_read(&region->failures),
+		   atomic64_read(&region->timeouts));
+}
+
+static void vm_show_fdinfo(struct seq_file *m, struct file *file)
+{
+	struct ioregion_vm *vm = file->private_data;
+	struct ioregion *region;
+
+	seq_printf(m, "vm:\t%s\n", READ_ONCE(vm->kvm) ? "alive" : "gone");
+	mutex_lock(&vm->lock);
+	list_for_each_entry(region, &vm->regions, list)
+		show_region(m, region);
+	mutex_unlock(&vm->lock);
+}
+
+const struct file_operations ioregion_vm_fops = {
+	.owner		= THIS_MODULE,
+	.read		= vm_read,
+	.poll		= vm_poll,
+	.unlocked_ioctl	= vm_ioctl,
+	.compat_ioctl	= compat_ptr_ioctl,
+	.release	= vm_release,
+	.show_fdinfo	= vm_show_fdinfo,
+};

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * Process 1 of the test guest: load the modules, run the tests, reboot (which ends QEMU).
+ *
+ * Prints TAP on the console. The kernel's own messages stay off it; the last test reads them all.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/klog.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "module.h"
+#include "tap.h"
+#include "vm.h"
+
+static const struct test *const themes[] = {
+    tests_errors,      tests_ranges, tests_wire,    tests_deadline, tests_disconnect,
+    tests_concurrency, tests_kill,   tests_hostile, tests_observe,  tests_lifetime,
+};
+#define N_THEMES (sizeof(themes) / sizeof(themes[0]))
+
+static int failures;
+
+void tap_fail(const char *file, int line, const char *format, ...) {
+    char text[512];
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    printf("# %s:%d: %s\n", strrchr(file, '/') ? strrchr(file, '/') + 1 : file, line, text);
+    fflush(stdout);
+    __atomic_fetch_add(&failures, 1, __ATOMIC_SEQ_CST);
+}
+
+_Noreturn void tap_end(void) {
+    fflush(stdout);
+    _exit(failures ? 1 : 0);
+}
+
+static bool run_test(const struct test *test) {
+    pid_t child;
+    int status;
+
+    fflush(stdout);
+    child = fork();
+    if (child == 0) {
+        setpgid(0, 0);
+        ioregionfd_node = open("/dev/ioregionfd", O_RDWR | O_CLOEXEC);
+        alarm(test->seconds ? test->seconds : 30);
+        test->run();
+        tap_end();
+    }
+    if (child < 0 || waitpid(child, &status, 0) != child)
+        return false;
+    kill(-child, SIGKILL); /* what it left behind */
+    if (WIFSIGNALED(status))
+        printf("# ended by signal %d\n", WTERMSIG(status));
+    while (waitpid(-1, NULL, WNOHANG) > 0)
+        ;
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+static void report(const struct test *test) {
+    static unsigned number;
+    uint64_t start = now_msec();
+    bool ok = run_test(test);
+
+    printf("%sok %u - %s (%llu ms)\n", ok ? "" : "not ", ++number, test->name,
+           (unsigned long long) (now_msec() - start));
+}
+
+/* Nothing in the kernel log may tell of a fault. */
+static void check_log(void) {
+    static const char *const signs[] = {"BUG:", "WARNING:", "Oops", "INFO: task", "general protection", "stall",
+                                        "refcount_t", "Call Trace"};
+    static char log[1 << 20];
+    int size = klogctl(3, log, sizeof(log) - 1);
+
+    REQUIRE(size > 0);
+    log[size] = 0;
+    for (size_t i = 0; i < sizeof(signs) / sizeof(signs[0]); i++) {
+        char *at = strstr(log, signs[i]);
+
+        if (at)
+            tap_fail(__FILE__, __LINE__, "kernel log: %.400s", at);
+    }
+}
+
+/* All tests, or those whose name contains @only. */
+static void run_all(const char *only) {
+    const struct test log_test = {"kernel_log_is_clean", check_log, 30};
+    unsigned count = 1;
+
+    for (size_t i = 0; i < N_THEMES; i++)
+        for (const struct test *test = themes[i]; test->run; test++)
+            count += !only || strstr(test->name, only);
+    printf("1..%u\n", count);
+    for (size_t i = 0; i < N_THEMES; i++)
+        for (const struct test *test = themes[i]; test->run; test++)
+            if (!only || strstr(test->name, only))
+                report(test);
+    report(&log_test);
+}
+
+static void set_up(void) {
+    mkdir("/proc", 0755);
+    mkdir("/sys", 0755);
+    mkdir("/dev", 0755);
+    mount("proc", "/proc", "proc", 0, NULL);
+    mount("sysfs", "/sys", "sysfs", 0, NULL);
+    mount("devtmpfs", "/dev", "devtmpfs", 0, NULL);
+    klogctl(5, NULL, 0); /* what came before is no concern of ours */
+    for (const char *const *name = (const char *const[]){"irqbypass", "ccp", "kvm", "kvm-amd", "ioregionfd", NULL};
+         *name; name++) {
+        int r = module_load(*name);
+
+        if (r < 0)
+            printf("Bail out! module %s: %s\n", *name, strerror(-r));
+    }
+}
+
+int main(void) {
+    int kvm;
+
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    printf("\n");
+    set_up();
+    /* One VM stays, so that the CPUs' virtualization is not switched off and on between tests. */
+    kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+    if (kvm < 0 || ioctl(kvm, KVM_CREATE_VM, 0) < 0)
+        printf("Bail out! no VM: %s\n", strerror(errno));
+    else
+        run_all(getenv("only"));
+    fflush(stdout);
+    sync();
+    reboot(RB_AUTOBOOT);
+    return 1;
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "module.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+int module_load(const char *name) {
+    char path[128];
+    int fd, r;
+
+    snprintf(path, sizeof(path), "/modules/%s.ko", name);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    r = syscall(SYS_finit_module, fd, "", 0) < 0 ? -errno : 0;
+    close(fd);
+    return r;
+}
+
+int module_unload(const char *name) {
+    return syscall(SYS_delete_module, name, O_NONBLOCK) < 0 ? -errno : 0;
+}
+
+int module_references(const char *name) {
+    char path[128];
+    int count = -1;
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/sys/module/%s/refcnt", name);
+    file = fopen(path, "re");
+    if (!file)
+        return -1;
+    if (fscanf(file, "%d", &count) != 1)
+        count = -1;
+    fclose(file);
+    return count;
+}

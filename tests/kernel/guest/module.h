@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef GUEST_MODULE_H
+#define GUEST_MODULE_H
+
+/* Kernel modules, from /modules. 0 or a negative errno. */
+int module_load(const char *name);
+int module_unload(const char *name);
+/* Of a loaded module; -1 when it is not loaded. */
+int module_references(const char *name);
+
+#endif

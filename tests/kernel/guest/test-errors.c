@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Every ioctl with every wrong argument: the errno of the header, and nothing changed. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tap.h"
+#include "vm.h"
+
+#define BAD_POINTER ((void *) 8)
+
+static int call(int fd, unsigned long request, void *argument) {
+    return ioctl(fd, request, argument) < 0 ? -errno : 0;
+}
+
+static int bind_with(int vm_fd, int pid, uint64_t flags) {
+    struct ioregionfd_bind_vm bind = {.vm_fd = vm_fd, .pid = pid, .flags = flags};
+
+    return call(ioregionfd_node, IOREGIONFD_BIND_VM, &bind);
+}
+
+static void errors_node(void) {
+    struct ioregionfd_info info;
+    struct rlimit none = {0, 0};
+
+    CHECK_EQ(call(ioregionfd_node, IOREGIONFD_GET_INFO, &info), 0);
+    CHECK_EQ(info.version, IOREGIONFD_VERSION);
+    CHECK_EQ(info.region_flags, IOREGIONFD_REGION_FLAGS);
+    CHECK_EQ(info.features, 3);
+    CHECK_EQ(info.default_timeout_usec, 1000000);
+    CHECK_EQ(info.max_regions, 256);
+    CHECK_EQ(info.zero, 0);
+    CHECK_EQ(call(ioregionfd_node, IOREGIONFD_GET_INFO, BAD_POINTER), -EFAULT);
+    CHECK_EQ(call(ioregionfd_node, IOREGIONFD_BIND_VM, BAD_POINTER), -EFAULT);
+    CHECK_EQ(call(ioregionfd_node, KVM_SET_IOREGION, &info), -ENOTTY);
+    CHECK_EQ(call(ioregionfd_node, KVM_CREATE_VM, NULL), -ENOTTY);
+    CHECK_EQ(call(ioregionfd_node, KVM_CREATE_IOREGIONFD, (void *) 1), -EINVAL);
+    CHECK_EQ(call(ioregionfd_node, KVM_CREATE_IOREGIONFD, (void *) (O_NONBLOCK | (1ul << 40))), -EINVAL);
+    setrlimit(RLIMIT_NOFILE, &none);
+    CHECK_EQ(call(ioregionfd_node, KVM_CREATE_IOREGIONFD, NULL), -EMFILE);
+}
+
+/* 17, 18 */
+static void errors_bind_descriptor(void) {
+    struct vm vm;
+    int wrong[] = {eventfd(0, 0), epoll_create1(0), open("/init", O_RDONLY), open("/", O_RDONLY | O_DIRECTORY),
+                   open("/dev/kvm", O_RDWR), ioregionfd_node, channel_new(0), 0, 0};
+
+    vm_new(&vm);
+    wrong[7] = vm.vcpus[0];
+    wrong[8] = vm.handle;
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+        CHECK_EQ(bind_with(wrong[i], getpid(), 0), -EINVAL);
+    CHECK_EQ(bind_with(-1, getpid(), 0), -EBADF);
+    CHECK_EQ(bind_with(99, getpid(), 0), -EBADF);
+    CHECK_EQ(bind_with(open("/init", O_PATH), getpid(), 0), -EBADF);
+    vm_free(&vm);
+}
+
+static void errors_bind_process(void) {
+    struct rlimit none = {0, 0};
+    struct vm vm;
+
+    vm_new(&vm);
+    CHECK_EQ(bind_with(vm.fd, getpid(), 0), -EBUSY);
+    close(vm.handle);
+    CHECK_EQ(bind_with(vm.fd, getpid(), 1), -EINVAL);
+    CHECK_EQ(bind_with(vm.fd, 1, 0), -EPERM);
+    CHECK_EQ(bind_with(vm.fd, 2, 0), -EPERM); /* of the kernel */
+    CHECK_EQ(bind_with(vm.fd, 0, 0), -ESRCH);
+    CHECK_EQ(bind_with(vm.fd, -1, 0), -ESRCH);
+    CHECK_EQ(bind_with(vm.fd, 99999, 0), -ESRCH);
+    setrlimit(RLIMIT_NOFILE, &none);
+    CHECK_EQ(bind_with(vm.fd, getpid(), 0), -EMFILE);
+    none = (struct rlimit){64, 64};
+    setrlimit(RLIMIT_NOFILE, &none);
+    vm.handle = vm_bind(vm.fd, getpid());
+    CHECK(vm.handle >= 0);
+    vm_free(&vm);
+}
+
+/* 16, 53: another process may bind and set, in the name of the one whose VM it is and of no other */
+static void errors_foreign_process(void) {
+    int status, channel = channel_new(0);
+    struct vm vm;
+
+    vm_new(&vm);
+    close(vm.handle);
+    vm.handle = -1;
+    if (fork() == 0) {
+        int handle = vm_bind(vm.fd, getppid());
+
+        CHECK_EQ(bind_with(vm.fd, getpid(), 0), -EPERM);
+        CHECK(handle >= 0);
+        CHECK_EQ(region_set(handle, region_at(VM_MMIO, 16, 0, channel, 0)), 0);
+        tap_end();
+    }
+    REQUIRE(wait(&status) > 0);
+    CHECK_EQ(status, 0);
+    vm_free(&vm);
+}
+
+static void check_nothing_changed(const struct vm *vm) {
+    char path[64], text[4096] = "";
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", vm->handle);
+    file = fopen(path, "re");
+    REQUIRE(file);
+    CHECK(fread(text, 1, sizeof(text) - 1, file) > 0);
+    fclose(file);
+    CHECK(strstr(text, "vm:\talive"));
+    CHECK(!strstr(text, "mmio:") && !strstr(text, "pio:"));
+}
+
+/* 7 to 12: values */
+static void errors_set_values(void) {
+    const struct {
+        uint64_t address, size, grace;
+        uint32_t flags;
+        uint8_t first_pad, last_pad;
+    } wrong[] = {
+        {.address = VM_MMIO, .size = 0},
+        {.address = VM_MMIO, .size = UINT64_C(1) << 31},
+        {.address = VM_MMIO, .size = UINT64_C(1) << 32},
+        {.address = VM_MMIO, .size = UINT64_MAX},
+        {.address = UINT64_MAX, .size = 2},
+        {.address = UINT64_MAX - 15, .size = 17},
+        {.address = 0xffff, .size = 2, .flags = KVM_IOREGION_PIO},
+        {.address = 0x10000, .size = 1, .flags = KVM_IOREGION_PIO},
+        {.address = 0, .size = 0x10001, .flags = KVM_IOREGION_PIO},
+        {.address = VM_MMIO, .size = 16, .flags = 1u << 2},
+        {.address = VM_MMIO, .size = 16, .flags = 1u << 19},
+        {.address = VM_MMIO, .size = 16, .flags = 1u << 31},
+        {.address = VM_MMIO, .size = 16, .flags = IOREGIONFD_REGION_HOLD | IOREGIONFD_REGION_REMOVE},
+        {.address = VM_MMIO, .size = 16, .grace = 1},
+        {.address = VM_MMIO, .size = 16, .first_pad = 1},
+        {.address = VM_MMIO, .size = 16, .last_pad = 0x80},
+    };
+    struct kvm_ioregion region;
+    int channel = channel_new(0);
+    struct vm vm;
+
+    vm_new(&vm);
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        region = region_at(wrong[i].address, wrong[i].size, 1, channel, wrong[i].flags);
+        region.grace_usec = wrong[i].grace;
+        region.pad[0] = wrong[i].first_pad;
+        region.pad[15] = wrong[i].last_pad;
+        CHECK_EQ(region_set(vm.handle, region), -EINVAL);
+    }
+    CHECK_EQ(call(vm.handle, KVM_SET_IOREGION, BAD_POINTER), -EFAULT);
+    CHECK_EQ(call(vm.handle, IOREGIONFD_GET_INFO, &region), -ENOTTY);
+    CHECK_EQ(call(channel, KVM_SET_IOREGION, &region), -ENOTTY);
+    check_nothing_changed(&vm);
+    vm_free(&vm);
+}
+
+/* 17, 21 */
+static void errors_set_descriptor(void) {
+    int channel = channel_new(0), ended = channel_new(0), other_channel = channel_new(0);
+    int wrong[] = {eventfd(0, 0), open("/init", O_RDONLY), ioregionfd_node, 0, 0};
+    struct vm vm, other;
+
+    vm_new(&vm);
+    vm_new(&other);
+    wrong[3] = vm.fd;
+    wrong[4] = vm.handle;
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+        CHECK_EQ(region_set(vm.handle, region_at(VM_MMIO, 16, 1, wrong[i], 0)), -ENXIO);
+    CHECK_EQ(region_set(vm.handle, region_at(VM_MMIO, 16, 1, -2, 0)), -EBADF);
+    CHECK_EQ(region_set(vm.handle, region_at(VM_MMIO, 16, 1, 99, 0)), -EBADF);
+    CHECK_EQ(region_set(other.handle, region_at(VM_MMIO, 16, 1, other_channel, 0)), 0);
+    CHECK_EQ(region_set(vm.handle, region_at(VM_MMIO, 16, 1, other_channel, 0)), -EBUSY);
+    CHECK_EQ(answer(ended, 0), -EPROTO);
+    CHECK_EQ(region_set(vm.handle, region_at(VM_MMIO, 16, 1, ended, 0)), -EPIPE);
+    check_nothing_changed(&vm);
+    /* a failure leaves an ioregionfd as free as it was */
+    CHECK_EQ(region_set(other.handle, region_at(VM_MMIO + 1, 4, 1, channel, 0)), -EEXIST);
+    CHECK_EQ(region_set(vm.handle, region_at(VM_MMIO, 16, 1, channel, 0)), 0);
+    vm_free(&vm);
+    vm_free(&other);
+}
+
+/* 13 */
+static void errors_delete(void) {
+    const struct kvm_ioregion region = region_at(VM_MMIO, 16, 1, channel_new(0), 0);
+    struct vm vm;
+
+    vm_new(&vm);
+    CHECK_EQ(region_del(vm.handle, region), -ENOENT);
+    CHECK_EQ(region_set(vm.handle, region), 0);
+    CHECK_EQ(region_del(vm.handle, region_at(VM_MMIO, 15, 1, -1, 0)), -ENOENT);
+    CHECK_EQ(region_del(vm.handle, region_at(VM_MMIO + 1, 16, 1, -1, 0)), -ENOENT);
+    CHECK_EQ(region_del(vm.handle, region_at(0xd000, 16, 1, -1, KVM_IOREGION_PIO)), -ENOENT);
+    CHECK_EQ(region_del(vm.handle, region_at(VM_MMIO, 16, 1, -1, 1u << 31)), -EINVAL);
+    CHECK_EQ(region_del(vm.handle, region_at(VM_MMIO, 16, 2, -1, KVM_IOREGION_POSTED_WRITES)), 0);
+    CHECK_EQ(region_del(vm.handle, region), -ENOENT);
+    check_nothing_changed(&vm);
+    vm_free(&vm);
+}
+
+static void errors_stats(void) {
+    struct ioregionfd_stats stats = {.guest_paddr = VM_MMIO, .memory_size = 16};
+    struct vm vm;
+
+    vm_new(&vm);
+    CHECK_EQ(call(vm.handle, IOREGIONFD_GET_STATS, &stats), -ENOENT);
+    CHECK_EQ(region_set(vm.handle, region_at(VM_MMIO, 16, 1, channel_new(0), 0)), 0);
+    CHECK_EQ(call(vm.handle, IOREGIONFD_GET_STATS, &stats), 0);
+    CHECK_EQ(stats.state, IOREGIONFD_STATE_ATTACHED);
+    stats.flags = KVM_IOREGION_POSTED_WRITES;
+    CHECK_EQ(call(vm.handle, IOREGIONFD_GET_STATS, &stats), -EINVAL);
+    stats.flags = KVM_IOREGION_PIO;
+    CHECK_EQ(call(vm.handle, IOREGIONFD_GET_STATS, &stats), -ENOENT);
+    stats.zero = 1;
+    CHECK_EQ(call(vm.handle, IOREGIONFD_GET_STATS, &stats), -EINVAL);
+    CHECK_EQ(call(vm.handle, IOREGIONFD_GET_STATS, BAD_POINTER), -EFAULT);
+    vm_free(&vm);
+}
+
+const struct test tests_errors[] = {
+    TEST(errors_node), TEST(errors_bind_descriptor), TEST(errors_bind_process), TEST(errors_foreign_process),
+    TEST(errors_set_values), TEST(errors_set_descriptor), TEST(errors_delete), TEST(errors_stats), {0},
+};
