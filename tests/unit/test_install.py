@@ -17,7 +17,7 @@ BUILD, PREFIX = os.environ['IOREGION_BUILD'], os.environ['IOREGION_PREFIX']
 PROGRAMS = ['bin/ioregionctl', 'sbin/ioregiond', *(f'libexec/ioregiond/{name}' for name in (
     'example-latch', 'example-latch.py', 'ioregion-demo-vmm', 'ioregion-scratch', 'ioregion-uart'))]
 FILES = [
-    *(f'include/ioregion/{name}.h' for name in ('device', 'lease', 'region', 'vmm', 'wire')),
+    *(f'include/ioregion/{name}.h' for name in ('device', 'ioregionfd', 'lease', 'region', 'vmm', 'wire')),
     'LIB/libioregion.so', 'LIB/libioregion.so.0', 'LIB/libioregion.so.0.1.0', 'LIB/pkgconfig/libioregion.pc',
     'lib/systemd/catalog/ioregiond.catalog', 'lib/systemd/system-preset/80-ioregiond.preset', 'lib/sysusers.d/ioregiond.conf',
     *(f'lib/systemd/system/{name}.service' for name in (
