@@ -328,10 +328,10 @@ class FdAtStart(Tool):
         self.assertEqual(self.state(rig.path_of('vm', 'console')), 'attached')
         self.serve_once()
 
-    def serve(self, *arguments):
+    def serve(self):
         """The shipped UART, started with what was stored."""
         script = 'exec 3<&0 4<&1 </dev/null >&2; LISTEN_PID=$$ exec "$@"'
-        uart = subprocess.Popen(['sh', '-c', script, 'sh', f'{BUILD}/clients/devices/ioregion-uart', '--fds', *arguments,
+        uart = subprocess.Popen(['sh', '-c', script, 'sh', f'{BUILD}/clients/devices/ioregion-uart', '--fds',
                                  *(['--no-lockdown'] if rig.INSTRUMENTED else [])],
                                 stdin=self.stored['lease'], stdout=self.stored['channel-0'], stderr=subprocess.PIPE,
                                 env={**os.environ, 'LISTEN_FDS': '2', 'LISTEN_FDNAMES': 'lease:channel-0'})

@@ -94,7 +94,7 @@ class Manager(rig.Case):
         words = [word for word in words if word != 'WATCHDOG=1']
         told = [word for word in words if word.startswith('STATUS=')]
         self.assertEqual(told[0], 'STATUS=Policy generation 2 is in force')
-        self.assertRegex(told[1], '^STATUS=Policy generation 2 is in force; there is a newer one with a mistake: .*:1:1: ')
+        self.assertRegex(told[1], f'^{told[0]}; there is a newer one with a mistake: .*:1:1: ')
         words = [word for word in words if word not in told]
         self.assertEqual([word for word in words if not re.fullmatch(r'MONOTONIC_USEC=\d+', word)],
                          ['RELOADING=1', 'READY=1'] * 2)

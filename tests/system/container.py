@@ -94,8 +94,10 @@ def find_obstacle():
 def lay_out(directory, arguments):
     """What the container gets of its own."""
     environment = {
-        'PATH': '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin', 'IOREGION_BUILD': '/rig/build', 'IOREGION_INSTRUMENTED': os.environ.get('IOREGION_INSTRUMENTED', ''),
-        'PYTHONPATH': '/rig/source/tests/integration:/rig/source/tests/compat:/rig/source/tests/lib', 'PYTHONDONTWRITEBYTECODE': '1',
+        'PATH': '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin',
+        'IOREGION_BUILD': '/rig/build', 'IOREGION_INSTRUMENTED': os.environ.get('IOREGION_INSTRUMENTED', ''),
+        'PYTHONPATH': '/rig/source/tests/integration:/rig/source/tests/compat:/rig/source/tests/lib',
+        'PYTHONDONTWRITEBYTECODE': '1',
     }
     for folder in ('units', 'out'):
         os.mkdir(f'{directory}/{folder}')

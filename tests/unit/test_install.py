@@ -19,7 +19,8 @@ PROGRAMS = ['bin/ioregionctl', 'sbin/ioregiond', *(f'libexec/ioregiond/{name}' f
 FILES = [
     *(f'include/ioregion/{name}.h' for name in ('device', 'ioregionfd', 'lease', 'region', 'vmm', 'wire')),
     'LIB/libioregion.so', 'LIB/libioregion.so.0', 'LIB/libioregion.so.0.1.0', 'LIB/pkgconfig/libioregion.pc',
-    'lib/systemd/catalog/ioregiond.catalog', 'lib/systemd/system-preset/80-ioregiond.preset', 'lib/sysusers.d/ioregiond.conf',
+    'lib/systemd/catalog/ioregiond.catalog', 'lib/systemd/system-preset/80-ioregiond.preset',
+    'lib/sysusers.d/ioregiond.conf',
     *(f'lib/systemd/system/{name}.service' for name in (
         'ioregion-latch@', 'ioregion-scratch@', 'ioregion-uart@', 'ioregiond')),
     'share/bash-completion/completions/ioregionctl',

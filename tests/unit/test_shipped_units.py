@@ -17,8 +17,8 @@ class Exposure(unittest.TestCase):
     def check(self, unit, tenths):
         if not shutil.which('systemd-analyze'):
             self.skipTest('no systemd-analyze')
-        analysis = subprocess.run(['systemd-analyze', 'security', '--offline=true', '--no-pager', f'--threshold={tenths}',
-                                   UNITS / unit], capture_output=True, text=True, timeout=20)
+        analysis = subprocess.run(['systemd-analyze', 'security', '--offline=true', '--no-pager',
+                                   f'--threshold={tenths}', UNITS / unit], capture_output=True, text=True, timeout=20)
         self.assertIn('Overall exposure level', analysis.stdout, analysis.stderr)
         self.assertEqual(analysis.returncode, 0, analysis.stdout)
 
