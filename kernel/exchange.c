@@ -53,8 +53,8 @@ static void send(struct ioregion_channel *channel, struct ioregion_exchange *ex)
 /* Send all that can be sent; wake those it concerns, but for the caller's own exchange. */
 static void pump(struct ioregion_channel *channel, struct ioregion_exchange *self)
 {
+	bool empty = channel->head == channel->tail;
 	struct ioregion_exchange *ex;
-	unsigned int head = channel->head;
 
 	while (!list_empty(&channel->queue)) {
 		ex = list_first_entry(&channel->queue, struct ioregion_exchange, queued);
@@ -69,7 +69,8 @@ static void pump(struct ioregion_channel *channel, struct ioregion_exchange *sel
 		if (ex != self)
 			complete(&ex->wake);
 	}
-	if (channel->head != head)
+	/* Readers sleep only when they have seen it empty. */
+	if (empty && channel->head != channel->tail)
 		wake_up_poll(&channel->device, EPOLLIN);
 }
 

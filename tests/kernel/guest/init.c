@@ -28,7 +28,8 @@
 
 static const struct test *const themes[] = {
     tests_errors,      tests_ranges, tests_wire,    tests_deadline, tests_disconnect,
-    tests_concurrency, tests_kill,   tests_hostile, tests_observe,  tests_lifetime,
+    tests_concurrency, tests_kill,   tests_hostile, tests_observe,  tests_bench,
+    tests_lifetime,
 };
 #define N_THEMES (sizeof(themes) / sizeof(themes[0]))
 
@@ -66,10 +67,10 @@ static bool run_test(const struct test *test) {
     }
     if (child < 0 || waitpid(child, &status, 0) != child)
         return false;
-    kill(-child, SIGKILL); /* what it left behind */
+    kill(-child, SIGKILL); /* what it left behind is process 1's now; wait for all that it held to be closed */
     if (WIFSIGNALED(status))
         printf("# ended by signal %d\n", WTERMSIG(status));
-    while (waitpid(-1, NULL, WNOHANG) > 0)
+    while (waitpid(-1, NULL, 0) > 0)
         ;
     return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }

@@ -95,7 +95,9 @@ static bool handle_exit(struct vm *vm, struct kvm_run *run) {
     case KVM_EXIT_HLT:
         return false;
     case KVM_EXIT_MMIO:
-        if (!run->mmio.is_write)
+        if (vm->on_mmio)
+            vm->on_mmio(vm, run);
+        else if (!run->mmio.is_write)
             memset(run->mmio.data, VMM_ANSWER, sizeof(run->mmio.data));
         break;
     case KVM_EXIT_IO:

@@ -37,6 +37,8 @@ struct step {
 
 #define STEP(op, address, ...) ((struct step){(op), (address), 0, {__VA_ARGS__}})
 
+struct kvm_run;
+
 struct vm {
     int fd, vcpus[VM_VCPUS];
     struct kvm_run *runs[VM_VCPUS];
@@ -44,6 +46,9 @@ struct vm {
     int handle;           /* -1: not bound */
     unsigned exits;       /* that went to the VMM */
     unsigned interrupted; /* KVM_RUN that a signal ended */
+    /* Answers MMIO exits in place of the VMM that has nothing there; may be NULL. */
+    void (*on_mmio)(struct vm *vm, struct kvm_run *run);
+    int userdata;
 };
 
 void vm_new(struct vm *vm);   /* bound */
