@@ -200,7 +200,7 @@ def main():
             said = read(f'{directory}/out/said')
             print(said or '', end='', flush=True)
             log = read(f'{directory}/out/log')
-        forbidden = re.search('.*(?:not permitted|denied).*', console)
+        forbidden = re.search('.*(?:not permitted|denied|Failed to mount).*', console)
         if said is None and forbidden:
             skip(f'no container may boot here: {forbidden[0]}')
         if said is None or status:
