@@ -207,6 +207,32 @@ void client_send(struct client *client, const void *message) {
     send(client->lease, message, header->size, MSG_NOSIGNAL);
 }
 
+void register_vm(struct rig *rig, struct client *vmm, const char *name) {
+    struct ioregion_lease_grant grant;
+
+    client_register(rig, vmm, name);
+    client_prove(rig, vmm);
+    assert_true(vmm->outcome.replied);
+    assert_int_equal(vmm->outcome.error, 0);
+    assert_int_equal(client_receive(vmm, &grant, sizeof(grant), NULL), IOREGION_LEASE_GRANT);
+}
+
+void expect_refusal(struct client *client, enum refusal_kind kind, const char *text) {
+    assert_true(client->outcome.replied);
+    assert_int_equal(client->outcome.kind, kind);
+    assert_int_equal(client->outcome.error, refusal_errno(kind));
+    if (!strstr(client->outcome.text, text))
+        fail_msg("'%s' is not in '%s'", text, client->outcome.text);
+    client_close(client);
+}
+
+void take_grant(struct client *device) {
+    struct ioregion_lease_grant grant;
+
+    assert_int_equal(client_receive(device, &grant, sizeof(grant), device->channels), IOREGION_LEASE_GRANT);
+    device->n_channels = grant.channels;
+}
+
 unsigned vmm_answer(struct rig *rig, struct client *vmm, int error) {
     struct {
         struct ioregion_lease_header header;

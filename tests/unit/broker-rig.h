@@ -67,10 +67,16 @@ void client_send(struct client *client, const void *message);
 /* The VMM answers everything that is asked of it with @error; returns how many requests there were. */
 unsigned vmm_answer(struct rig *rig, struct client *vmm, int error);
 
+/* A VM, registered and granted; a device's GRANT and its channels; and a request that was refused like this. */
+void register_vm(struct rig *rig, struct client *vmm, const char *name);
+void take_grant(struct client *device);
+void expect_refusal(struct client *client, enum refusal_kind kind, const char *text);
+
 /* How many descriptors this process has open. */
 unsigned count_fds(void);
 
-/* Let the @nth allocation from now fail (1 is the next), or none (0); and has it come to that? The rig's don't count. */
+/* Let the @nth allocation from now fail (1 is the next), or none (0); and has it come to that? The rig's don't count.
+ */
 void fail_allocation(unsigned nth);
 void fail_pause(bool pause);
 bool allocation_failed(void);

@@ -11,22 +11,6 @@
 
 #include "broker-rig.h"
 
-static void register_vm(struct rig *rig, struct client *vmm) {
-    struct ioregion_lease_grant grant;
-
-    client_register(rig, vmm, "vm");
-    client_prove(rig, vmm);
-    assert_int_equal(vmm->outcome.error, 0);
-    assert_int_equal(client_receive(vmm, &grant, sizeof(grant), NULL), IOREGION_LEASE_GRANT);
-}
-
-static void take_grant(struct client *device) {
-    struct ioregion_lease_grant grant;
-
-    assert_int_equal(client_receive(device, &grant, sizeof(grant), device->channels), IOREGION_LEASE_GRANT);
-    device->n_channels = grant.channels;
-}
-
 #ifndef SO_PASSPIDFD
 #define SO_PASSPIDFD 76
 #endif
@@ -66,7 +50,7 @@ static void a_silent_vmm_costs_little(void **state) {
     struct client vmm, device;
     unsigned before;
 
-    register_vm(rig, &vmm);
+    register_vm(rig, &vmm, "vm");
     client_attach(rig, &device, attach_request_new("vm", "d", 0x1000, 16));
     client_prove(rig, &device);
     vmm_answer(rig, &vmm, 0);
@@ -113,7 +97,7 @@ static void no_attach_outruns_a_reload(void **state) {
         struct client vmm, device;
         size_t revoked;
 
-        register_vm(rig, &vmm);
+        register_vm(rig, &vmm, "vm");
         client_attach(rig, &device, attach_request_new("vm", "d", 0x1000, 16));
         client_prove(rig, &device);
         reload(rig, vmms_only, revoke, &revoked);
@@ -143,7 +127,7 @@ static void a_vmms_rule_bounds_features(void **state) {
     struct client vmm, device;
     size_t revoked;
 
-    register_vm(rig, &vmm);
+    register_vm(rig, &vmm, "vm");
     assert_int_equal(vmm.grant.features, IOREGION_FEATURE_POSTED_WRITES);
     request->require = IOREGION_FEATURE_REPLAY;
     client_attach(rig, &device, request);
@@ -222,7 +206,7 @@ static void curiosity_does_not_crowd_out(void **state) {
     struct device *device;
     unsigned n = 0, before;
 
-    register_vm(rig, &vmm);
+    register_vm(rig, &vmm, "vm");
     client_attach(rig, &first, attach_request_new("vm", "d", 0x1000, 16));
     client_prove(rig, &first);
     vmm_answer(rig, &vmm, 0);
@@ -245,7 +229,7 @@ static void channel_ids_run_out(void **state) {
     struct rig *rig = rig_new(NULL);
     struct client vmm, device;
 
-    register_vm(rig, &vmm);
+    register_vm(rig, &vmm, "vm");
     broker_find_vm(rig->broker, "vm")->next_channel = UINT32_MAX - 1;
     client_attach(rig, &device, attach_request_new("vm", "d", 0x1000, 16));
     client_prove(rig, &device);

@@ -13,25 +13,6 @@
 #include "broker-rig.h"
 #include "daemon/vm.h"
 
-static void register_vm(struct rig *rig, struct client *vmm, const char *name) {
-    struct ioregion_lease_grant grant;
-
-    client_register(rig, vmm, name);
-    client_prove(rig, vmm);
-    assert_true(vmm->outcome.replied);
-    assert_int_equal(vmm->outcome.error, 0);
-    assert_int_equal(client_receive(vmm, &grant, sizeof(grant), NULL), IOREGION_LEASE_GRANT);
-}
-
-static void expect_refusal(struct client *client, enum refusal_kind kind, const char *text) {
-    assert_true(client->outcome.replied);
-    assert_int_equal(client->outcome.kind, kind);
-    assert_int_equal(client->outcome.error, refusal_errno(kind));
-    if (!strstr(client->outcome.text, text))
-        fail_msg("'%s' is not in '%s'", text, client->outcome.text);
-    client_close(client);
-}
-
 /* Register with a descriptor that is no lease, and see it closed. */
 static void refuse_lease(struct rig *rig, int fd) {
     struct client client = {.lease = -1};

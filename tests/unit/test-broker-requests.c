@@ -13,38 +13,12 @@
 #include "broker-rig.h"
 #include "daemon/vm.h"
 
-static void register_vm(struct rig *rig, struct client *vmm, const char *name) {
-    struct ioregion_lease_grant grant;
-
-    client_register(rig, vmm, name);
-    client_prove(rig, vmm);
-    assert_true(vmm->outcome.replied);
-    assert_int_equal(vmm->outcome.error, 0);
-    assert_int_equal(client_receive(vmm, &grant, sizeof(grant), NULL), IOREGION_LEASE_GRANT);
-}
-
-static void expect_refusal(struct client *client, enum refusal_kind kind, const char *text) {
-    assert_true(client->outcome.replied);
-    assert_int_equal(client->outcome.kind, kind);
-    assert_int_equal(client->outcome.error, refusal_errno(kind));
-    if (!strstr(client->outcome.text, text))
-        fail_msg("'%s' is not in '%s'", text, client->outcome.text);
-    client_close(client);
-}
-
 /* Attach to the VM "vm", its VMM answering; the client is left as it is. */
 static void attach(struct rig *rig, struct client *vmm, struct client *device, struct attach_request *request) {
     client_attach(rig, device, request);
     client_prove(rig, device);
     if (vmm)
         vmm_answer(rig, vmm, 0);
-}
-
-static void take_grant(struct client *device) {
-    struct ioregion_lease_grant grant;
-
-    assert_int_equal(client_receive(device, &grant, sizeof(grant), device->channels), IOREGION_LEASE_GRANT);
-    device->n_channels = grant.channels;
 }
 
 static void attach_and_detach(void **state) {

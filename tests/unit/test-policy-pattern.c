@@ -5,90 +5,90 @@
 #include "policy-test.h"
 #include "policy/pattern.h"
 
-static void test_units(void **state) {
-    static const struct {
-        const char *pattern, *unit, *vm, *device; /* vm NULL: no match */
-    } cases[] = {
-        {"a.service", "a.service", "", ""},
-        {"a.service", "b.service", NULL, NULL},
-        {"*", "anything@at:all.service", "at", "all"},
-        {"a@*.service", "a@vm.service", "vm", ""},
-        {"a@*.service", "a@vm:dev.service", "vm", "dev"},
-        {"a@*.service", "b@vm.service", NULL, NULL},
-        {"a@*.service", "a@vm1.2.service", "vm1.2", ""},
-        {"a@*.service", "a@web\\x2d1.service", "web-1", ""},
-        {"a@*.service", "a@web-1.service", "web-1", ""},
-        {"a@*.service", "a@web\\x2d1:uart\\x2d0.service", "web-1", "uart-0"},
-        /* What gives no valid name stands for nothing. */
-        {"a@*.service", "a@web\\x2f1.service", "", ""},
-        {"a@*.service", "a@web\\x3aone.service", "", ""},
-        {"a@*.service", "a@web\\x00.service", "", ""},
-        {"a@*.service", "a@web\\x2.service", "", ""},
-        {"a@*.service", "a@web\\X2d1.service", "", ""},
-        {"a@*.service", "a@web\\x2D1.service", "", ""},
-        {"a@*.service", "a@web\\xg01.service", "", ""},
-        {"a@*.service", "a@-web.service", "", ""},
-        {"a@*.service", "a@.service", "", ""},
-        {"a@*.service", "a@vm:.service", "", ""},
-        {"a@*.service", "a@vm:d:e.service", "", ""},
-        {"a@*.service", "a@v@w.service", "", ""},
-        {"a@*", "a@novm", "", ""},
-        {"a.b@*", "a.b@novm", "", ""},
-        {"a@*.service", "a@0123456789012345678901234567890123456789012345678901234567890123.service",
-         "0123456789012345678901234567890123456789012345678901234567890123", ""},
-        {"a@*.service", "a@01234567890123456789012345678901234567890123456789012345678901234.service", "", ""},
-        /* The name is what stands in the placeholder's place, all of it. */
-        {"vm-${vm}.service", "vm-a.service", "a", ""},
-        {"vm-${vm}.service", "vm-a-b.service", "a-b", ""},
-        {"vm-${vm}.service", "vm-a\\x2db.service", "a-b", ""},
-        {"vm-${vm}.service", "vm-.service", NULL, NULL},
-        {"vm-${vm}.service", "vm-a.scope", NULL, NULL},
-        {"vm-${vm}.service", "xvm-a.service", NULL, NULL},
-        {"vm-${vm}.service", "vm-.servic", NULL, NULL},
-        {"vm-${vm}.service", "vm-a@b.service", NULL, NULL},
-        {"vm-${vm}.service", "vm-a.service@b.service", NULL, NULL},
-        {"${vm}@x.service", "a", NULL, NULL},
-        {"vm@${vm}.service", "vm@a.service", "a", ""},
-        {"vm@${vm}.service", "vm@a:d.service", NULL, NULL},
-        {"vm@${vm}.service", "vm@a@b.service", NULL, NULL},
-        {"vm@${vm}.service", "vm.service", NULL, NULL},
-        {"d-*@${vm}.service", "d-x-y@a.service", "a", ""},
-        {"d-*@${vm}.service", "d-x@y@a.service", NULL, NULL},
-        {"d@${vm}:${device}.service", "d@a:u.service", "a", "u"},
-        {"d@${vm}:${device}.service", "d@a.service", NULL, NULL},
-        {"d@${vm}:${device}.service", "d@a:u:v.service", NULL, NULL},
-        {"d@${vm}-x:${device}.service", "d@a-x-x:u.service", "a-x", "u"},
-        {"d@${vm}-x:${device}.service", "d@a:b-x:u.service", NULL, NULL},
-        {"d@${device}:${vm}.service", "d@u:a.service", "a", "u"},
-        {"${device}@${vm}.service", "u\\x2d0@a.service", "a", "u-0"},
-        {"${vm}@${vm}.service", "a@a.service", "a", ""},
-        {"${vm}@${vm}.service", "a@b.service", NULL, NULL},
-        {"${device}@*.service", "u@a.service", "a", "u"},
-        {"${device}@*.service", "u@a:other.service", "a", "u"},
-        {"machine\\x2d${vm}.scope", "machine\\x2da.scope", "a", ""},
-        {"a\\x2d*.service", "a\\x2db.service", "", ""},
-        {"a\\x2d*.service", "ax2db.service", NULL, NULL},
-        {"a?.service", "ab.service", "", ""},
-        {"a[b-d].service", "ac.service", "", ""},
-        {"a[b-d].service", "ae.service", NULL, NULL},
-        {"$a.service", "$a.service", "", ""},
-    };
+static const struct {
+    const char *pattern, *unit, *vm, *device; /* vm NULL: no match */
+} units[] = {
+    {"a.service", "a.service", "", ""},
+    {"a.service", "b.service", NULL, NULL},
+    {"*", "anything@at:all.service", "at", "all"},
+    {"a@*.service", "a@vm.service", "vm", ""},
+    {"a@*.service", "a@vm:dev.service", "vm", "dev"},
+    {"a@*.service", "b@vm.service", NULL, NULL},
+    {"a@*.service", "a@vm1.2.service", "vm1.2", ""},
+    {"a@*.service", "a@web\\x2d1.service", "web-1", ""},
+    {"a@*.service", "a@web-1.service", "web-1", ""},
+    {"a@*.service", "a@web\\x2d1:uart\\x2d0.service", "web-1", "uart-0"},
+    /* What gives no valid name stands for nothing. */
+    {"a@*.service", "a@web\\x2f1.service", "", ""},
+    {"a@*.service", "a@web\\x3aone.service", "", ""},
+    {"a@*.service", "a@web\\x00.service", "", ""},
+    {"a@*.service", "a@web\\x2.service", "", ""},
+    {"a@*.service", "a@web\\X2d1.service", "", ""},
+    {"a@*.service", "a@web\\x2D1.service", "", ""},
+    {"a@*.service", "a@web\\xg01.service", "", ""},
+    {"a@*.service", "a@-web.service", "", ""},
+    {"a@*.service", "a@.service", "", ""},
+    {"a@*.service", "a@vm:.service", "", ""},
+    {"a@*.service", "a@vm:d:e.service", "", ""},
+    {"a@*.service", "a@v@w.service", "", ""},
+    {"a@*", "a@novm", "", ""},
+    {"a.b@*", "a.b@novm", "", ""},
+    {"a@*.service", "a@0123456789012345678901234567890123456789012345678901234567890123.service",
+     "0123456789012345678901234567890123456789012345678901234567890123", ""},
+    {"a@*.service", "a@01234567890123456789012345678901234567890123456789012345678901234.service", "", ""},
+    /* The name is what stands in the placeholder's place, all of it. */
+    {"vm-${vm}.service", "vm-a.service", "a", ""},
+    {"vm-${vm}.service", "vm-a-b.service", "a-b", ""},
+    {"vm-${vm}.service", "vm-a\\x2db.service", "a-b", ""},
+    {"vm-${vm}.service", "vm-.service", NULL, NULL},
+    {"vm-${vm}.service", "vm-a.scope", NULL, NULL},
+    {"vm-${vm}.service", "xvm-a.service", NULL, NULL},
+    {"vm-${vm}.service", "vm-.servic", NULL, NULL},
+    {"vm-${vm}.service", "vm-a@b.service", NULL, NULL},
+    {"vm-${vm}.service", "vm-a.service@b.service", NULL, NULL},
+    {"${vm}@x.service", "a", NULL, NULL},
+    {"vm@${vm}.service", "vm@a.service", "a", ""},
+    {"vm@${vm}.service", "vm@a:d.service", NULL, NULL},
+    {"vm@${vm}.service", "vm@a@b.service", NULL, NULL},
+    {"vm@${vm}.service", "vm.service", NULL, NULL},
+    {"d-*@${vm}.service", "d-x-y@a.service", "a", ""},
+    {"d-*@${vm}.service", "d-x@y@a.service", NULL, NULL},
+    {"d@${vm}:${device}.service", "d@a:u.service", "a", "u"},
+    {"d@${vm}:${device}.service", "d@a.service", NULL, NULL},
+    {"d@${vm}:${device}.service", "d@a:u:v.service", NULL, NULL},
+    {"d@${vm}-x:${device}.service", "d@a-x-x:u.service", "a-x", "u"},
+    {"d@${vm}-x:${device}.service", "d@a:b-x:u.service", NULL, NULL},
+    {"d@${device}:${vm}.service", "d@u:a.service", "a", "u"},
+    {"${device}@${vm}.service", "u\\x2d0@a.service", "a", "u-0"},
+    {"${vm}@${vm}.service", "a@a.service", "a", ""},
+    {"${vm}@${vm}.service", "a@b.service", NULL, NULL},
+    {"${device}@*.service", "u@a.service", "a", "u"},
+    {"${device}@*.service", "u@a:other.service", "a", "u"},
+    {"machine\\x2d${vm}.scope", "machine\\x2da.scope", "a", ""},
+    {"a\\x2d*.service", "a\\x2db.service", "", ""},
+    {"a\\x2d*.service", "ax2db.service", NULL, NULL},
+    {"a?.service", "ab.service", "", ""},
+    {"a[b-d].service", "ac.service", "", ""},
+    {"a[b-d].service", "ae.service", NULL, NULL},
+    {"$a.service", "$a.service", "", ""},
+};
 
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+static void test_units(void **state) {
+    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
         struct pool pool = {0};
         struct unit_pattern pattern;
         struct binding binding = {0};
         const char *problem;
         bool matches;
 
-        assert_int_equal(unit_pattern_compile(&pool, cases[i].pattern, &pattern, &problem), 0);
-        matches = unit_pattern_match(&pattern, cases[i].unit, &binding);
-        if (matches != !!cases[i].vm)
-            fail_msg("%s, %s: %d", cases[i].pattern, cases[i].unit, matches);
-        assert_string_equal(binding.vm, cases[i].vm ?: "");
-        assert_string_equal(binding.device, cases[i].device ?: "");
+        assert_int_equal(unit_pattern_compile(&pool, units[i].pattern, &pattern, &problem), 0);
+        matches = unit_pattern_match(&pattern, units[i].unit, &binding);
+        if (matches != !!units[i].vm)
+            fail_msg("%s, %s: %d", units[i].pattern, units[i].unit, matches);
+        assert_string_equal(binding.vm, units[i].vm ?: "");
+        assert_string_equal(binding.device, units[i].device ?: "");
         if (matches)
-            assert_memory_equal(cases[i].unit, cases[i].pattern, pattern.prefix);
+            assert_memory_equal(units[i].unit, units[i].pattern, pattern.prefix);
         pool_clear(&pool);
     }
 }
