@@ -35,7 +35,8 @@ struct region {
 
 struct channel {
     uint32_t id;     /* to the dispatcher; never used twice in a VM's life */
-    int fd;          /* a duplicate of the dispatcher's end, to cut the channel by; -1 once it was cut */
+    bool open;       /* granted, and not cut */
+    int fd;          /* of the dispatcher's end, to cut the channel by; -1 where that is no descriptor */
     unsigned events; /* losses that the dispatcher told us of since the last swap */
 };
 
