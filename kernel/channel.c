@@ -14,6 +14,7 @@
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
+#include <linux/uio.h>
 
 #include "internal.h"
 #include "trace.h"
@@ -91,14 +92,14 @@ static bool readable(struct ioregion_channel *channel)
 	return ret;
 }
 
-static ssize_t channel_read(struct file *file, char __user *buf, size_t count, loff_t *pos)
+static ssize_t channel_read(struct kiocb *iocb, struct iov_iter *to)
 {
-	struct ioregion_channel *channel = file->private_data;
+	struct ioregion_channel *channel = iocb->ki_filp->private_data;
 	struct ioregionfd_cmd cmd;
 	bool popped, lost;
 	int ret;
 
-	if (count < sizeof(cmd))
+	if (iov_iter_count(to) < sizeof(cmd))
 		return -EINVAL;
 	for (;;) {
 		spin_lock(&channel->lock);
@@ -106,10 +107,11 @@ static ssize_t channel_read(struct file *file, char __user *buf, size_t count, l
 		lost = channel->loss;
 		spin_unlock(&channel->lock);
 		if (popped)
-			return copy_to_user(buf, &cmd, sizeof(cmd)) ? -EFAULT : sizeof(cmd);
+			return copy_to_iter(&cmd, sizeof(cmd), to) == sizeof(cmd) ? sizeof(cmd) :
+										    -EFAULT;
 		if (lost)
 			return 0;
-		if (file->f_flags & O_NONBLOCK)
+		if (iocb->ki_filp->f_flags & O_NONBLOCK || iocb->ki_flags & IOCB_NOWAIT)
 			return -EAGAIN;
 		ret = wait_event_interruptible(channel->device, readable(channel));
 		if (ret)
@@ -153,6 +155,16 @@ static __poll_t channel_poll(struct file *file, poll_table *wait)
 	return ret;
 }
 
+static long channel_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	if (cmd != IOREGIONFD_SHUTDOWN)
+		return -ENOTTY;
+	if (arg)
+		return -EINVAL;
+	ioregion_channel_cut(file->private_data, IOREGIONFD_LOSS_EOF);
+	return 0;
+}
+
 static int channel_release(struct inode *inode, struct file *file)
 {
 	struct ioregion_channel *channel = file->private_data;
@@ -174,9 +186,11 @@ static void channel_show_fdinfo(struct seq_file *m, struct file *file)
 
 static const struct file_operations channel_fops = {
 	.owner		= THIS_MODULE,
-	.read		= channel_read,
+	.read_iter	= channel_read,
 	.write		= channel_write,
 	.poll		= channel_poll,
+	.unlocked_ioctl	= channel_ioctl,
+	.compat_ioctl	= channel_ioctl,
 	.release	= channel_release,
 	.show_fdinfo	= channel_show_fdinfo,
 };
@@ -225,6 +239,7 @@ long ioregion_channel_create(unsigned long flags)
 		return PTR_ERR(file);
 	}
 	stream_open(file_inode(file), file);
+	file->f_mode |= FMODE_NOWAIT;
 	fd_install(fd, file);
 	return fd;
 }

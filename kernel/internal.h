@@ -153,6 +153,7 @@ int ioregion_write(struct kvm_vcpu *vcpu, struct kvm_io_device *dev, gpa_t addr,
 
 /* set.c */
 long ioregion_set(struct ioregion_vm *vm, const struct kvm_ioregion *desc);
+long ioregion_cut(struct ioregion_vm *vm, const struct kvm_ioregion *desc);
 long ioregion_get_stats(struct ioregion_vm *vm, struct ioregionfd_stats *stats);
 
 /* bind.c */

@@ -141,7 +141,7 @@ struct ioregionfd_stats {
  * A new ioregionfd; the argument, a value, is 0 or O_NONBLOCK. EINVAL another argument; EMFILE,
  * ENFILE, ENOMEM.
  *
- * read() gives one command; it fails with EINVAL when there is no room for one, EAGAIN, EINTR,
+ * read() gives one command (and preadv2() with RWF_NOWAIT never waits for one); it fails with EINVAL when there is no room for one, EAGAIN, EINTR,
  * and gives 0 once the device was cut off, the last region of the ioregionfd was deleted or
  * given to another, or the VM is gone. write() takes one response; EPROTO, and the device is cut
  * off, if it is not 32 bytes, not what the last command allows, or no command waits for it;
@@ -161,6 +161,12 @@ struct ioregionfd_stats {
  */
 #define IOREGIONFD_BIND_VM _IOW(IOREGIONFD_IOC, 0x02, struct ioregionfd_bind_vm)
 
+/*
+ * On an ioregionfd: the device's end, as its last close is, though descriptors of it are open still:
+ * whoever waits in read() gets 0. The argument, a value, is 0; else EINVAL.
+ */
+#define IOREGIONFD_SHUTDOWN _IO(IOREGIONFD_IOC, 0x06)
+
 /* On a VM handle. */
 
 /*
@@ -173,14 +179,18 @@ struct ioregionfd_stats {
  * ioregionfd, and its former one ends; accesses that waited go on. EEXIST if it differs in more.
  * The same ioregionfd again changes nothing.
  *
- * To cut a device off whose regions are to stay (for its return, say): swap to a new ioregionfd,
- * and close that.
- *
  * Delete (fd is -1): accesses that wait are ended, with ones; on return no vCPU is inside the
  * region. Other fields but address, size, and KVM_IOREGION_PIO must be valid and do not matter.
  * ENOENT no such region.
  */
 #define KVM_SET_IOREGION _IOW(IOREGIONFD_IOC, 0x03, struct kvm_ioregion)
+
+/*
+ * Cut the device of a region off: its ioregionfd ends, with all of its regions, as if the device had
+ * closed it. They stay, for its return, say. Fields as for delete, and so are the errors. Nothing
+ * happens to a device that is lost already.
+ */
+#define IOREGIONFD_CUT_REGION _IOW(IOREGIONFD_IOC, 0x05, struct kvm_ioregion)
 
 /* ENOENT no such region; EINVAL flags or zero. */
 #define IOREGIONFD_GET_STATS _IOWR(IOREGIONFD_IOC, 0x04, struct ioregionfd_stats)

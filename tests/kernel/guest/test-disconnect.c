@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdbool.h>
+#include <sys/ioctl.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "tap.h"
@@ -219,11 +221,15 @@ static void swap_of_a_living_device(void) {
     vm_free(&vm);
 }
 
+static int cut(int handle, struct kvm_ioregion region) {
+    return ioctl(handle, IOREGIONFD_CUT_REGION, &region) < 0 ? -errno : 0;
+}
+
 /* How a broker cuts off a device that lives, and lets another one take over both of its regions. */
-static void swap_to_cut_off(void) {
+static void cut_and_swap(void) {
     struct kvm_ioregion first = holding(channel_new(0), LONG, 0), second = first;
     struct step steps[] = {STEP(READ8, 0), STEP(READ8, 0x100)};
-    int nobody = channel_new(0), successor = channel_new(0);
+    int successor = channel_new(0);
     struct running running;
     struct vm vm;
 
@@ -232,9 +238,8 @@ static void swap_to_cut_off(void) {
     vm_new(&vm);
     CHECK_EQ(region_set(vm.handle, first), 0);
     CHECK_EQ(region_set(vm.handle, second), 0);
-    CHECK_EQ(region_set(vm.handle, on(first, nobody)), 0);
-    CHECK_EQ(region_set(vm.handle, on(second, nobody)), 0);
-    close(nobody);
+    CHECK_EQ(cut(vm.handle, first), 0);
+    CHECK_EQ(cut(vm.handle, second), 0); /* it is cut already */
     CHECK(poll_for(first.fd, POLLIN, 0) & POLLHUP);
     CHECK_EQ(region_stats(vm.handle, first).state, IOREGIONFD_STATE_HELD);
     CHECK_EQ(region_stats(vm.handle, second).state, IOREGIONFD_STATE_HELD);
@@ -246,11 +251,93 @@ static void swap_to_cut_off(void) {
     CHECK_EQ(answer(successor, 1), 0);
     CHECK_EQ(poll_for(successor, POLLIN, 50), 0); /* the other one is still held */
     CHECK_EQ(region_set(vm.handle, on(second, successor)), 0);
+    CHECK_EQ(poll_for(vm.handle, POLLIN, 0), 0); /* no loss is left to be told of */
     CHECK_EQ(next_command(successor).user_data, second.user_data);
     CHECK_EQ(answer(successor, 2), 0);
     vm_join(&running);
     CHECK_EQ(steps[0].value[0], 1);
     CHECK_EQ(steps[1].value[0], 2);
+    vm_free(&vm);
+}
+
+/* A loss that nobody was told of is no news any more once the region has another device. */
+static void swap_forgets_a_loss(void) {
+    struct kvm_ioregion region = holding(channel_new(0), LONG, 0);
+    struct vm vm;
+
+    vm_new(&vm);
+    CHECK_EQ(region_set(vm.handle, region), 0);
+    CHECK_EQ(cut(vm.handle, region), 0);
+    CHECK_EQ(poll_for(vm.handle, POLLIN, 0), POLLIN);
+    region.fd = channel_new(0);
+    CHECK_EQ(region_set(vm.handle, region), 0);
+    CHECK_EQ(poll_for(vm.handle, POLLIN, 0), 0);
+    close(region.fd);
+    CHECK_EQ(next_loss(&vm), IOREGIONFD_LOSS_EOF);
+    vm_free(&vm);
+}
+
+/* What a violation did, cutting off does not undo. */
+static void cut_after_violation(void) {
+    struct kvm_ioregion region = holding(channel_new(0), LONG, 0);
+    struct vm vm;
+
+    vm_new(&vm);
+    CHECK_EQ(region_set(vm.handle, region), 0);
+    CHECK_EQ(answer(region.fd, 0), -EPROTO);
+    CHECK_EQ(cut(vm.handle, region), 0);
+    CHECK_EQ(region_stats(vm.handle, region).state, IOREGIONFD_STATE_FAILED);
+    CHECK_EQ(next_loss(&vm), IOREGIONFD_LOSS_VIOLATION);
+    CHECK_EQ(poll_for(vm.handle, POLLIN, 0), 0);
+    vm_free(&vm);
+}
+
+static void *read_one(void *userdata) {
+    struct ioregionfd_cmd command;
+
+    return (void *) (intptr_t) read(*(int *) userdata, &command, sizeof(command));
+}
+
+/* The device's own word: a thread that waits in read() comes out of it, and the regions lose their device. */
+static void disconnect_by_shutdown(void) {
+    struct kvm_ioregion region = holding(channel_new(0), LONG, 0);
+    pthread_t reader;
+    void *n = NULL;
+    struct vm vm;
+
+    vm_new(&vm);
+    CHECK_EQ(region_set(vm.handle, region), 0);
+    REQUIRE(pthread_create(&reader, NULL, read_one, &region.fd) == 0);
+    CHECK_EQ(ioctl(region.fd, IOREGIONFD_SHUTDOWN, 1), -1);
+    CHECK_EQ(errno, EINVAL);
+    CHECK_EQ(poll_for(vm.handle, POLLIN, 0), 0);
+    CHECK_EQ(ioctl(region.fd, IOREGIONFD_SHUTDOWN, 0), 0);
+    REQUIRE(pthread_join(reader, &n) == 0);
+    CHECK_EQ((intptr_t) n, 0);
+    CHECK_EQ(next_loss(&vm), IOREGIONFD_LOSS_EOF);
+    CHECK_EQ(region_stats(vm.handle, region).state, IOREGIONFD_STATE_HELD);
+    vm_free(&vm);
+}
+
+/* One read that does not wait, on a descriptor that does. */
+static void read_without_waiting(void) {
+    struct kvm_ioregion region = holding(channel_new(0), LONG, 0);
+    struct ioregionfd_cmd command;
+    struct iovec vector = {&command, sizeof(command)};
+    struct step step = STEP(READ8, 0);
+    struct running running;
+    struct vm vm;
+
+    vm_new(&vm);
+    CHECK_EQ(region_set(vm.handle, region), 0);
+    CHECK_EQ(preadv2(region.fd, &vector, 1, -1, RWF_NOWAIT), -1);
+    CHECK_EQ(errno, EAGAIN);
+    vm_start(&running, &vm, 0, &step, 1);
+    CHECK_EQ(poll_for(region.fd, POLLIN, 10000), POLLIN);
+    CHECK_EQ(preadv2(region.fd, &vector, 1, -1, RWF_NOWAIT), sizeof(command));
+    CHECK_EQ(answer(region.fd, 7), 0);
+    vm_join(&running);
+    CHECK_EQ(step.value[0], 7);
     vm_free(&vm);
 }
 
@@ -297,6 +384,7 @@ static void disconnect_by_deletion(void) {
 const struct test tests_disconnect[] = {
     TEST(disconnect_ones), TEST(disconnect_remove), TEST(disconnect_grace_over), TEST(disconnect_violation),
     TEST(disconnect_resume), TEST(disconnect_resume_with_replay), TEST(disconnect_deadline_under_hold),
-    TEST(swap_of_a_living_device), TEST(swap_to_cut_off), TEST(swap_changes_nothing_else),
-    TEST(disconnect_by_deletion), {0},
+    TEST(swap_of_a_living_device), TEST(cut_and_swap), TEST(swap_changes_nothing_else),
+    TEST(swap_forgets_a_loss), TEST(cut_after_violation), TEST(disconnect_by_deletion),
+    TEST(disconnect_by_shutdown), TEST(read_without_waiting), {0},
 };

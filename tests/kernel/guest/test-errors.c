@@ -210,6 +210,25 @@ static void errors_delete(void) {
     vm_free(&vm);
 }
 
+static void errors_cut(void) {
+    struct kvm_ioregion region = region_at(VM_MMIO, 16, 1, channel_new(0), 0), wrong = region;
+    struct vm vm;
+
+    vm_new(&vm);
+    CHECK_EQ(call(vm.handle, IOREGIONFD_CUT_REGION, &region), -ENOENT);
+    CHECK_EQ(region_set(vm.handle, region), 0);
+    wrong.memory_size = 15;
+    CHECK_EQ(call(vm.handle, IOREGIONFD_CUT_REGION, &wrong), -ENOENT);
+    wrong.memory_size = 0;
+    CHECK_EQ(call(vm.handle, IOREGIONFD_CUT_REGION, &wrong), -EINVAL);
+    wrong = region, wrong.pad[15] = 1;
+    CHECK_EQ(call(vm.handle, IOREGIONFD_CUT_REGION, &wrong), -EINVAL);
+    CHECK_EQ(call(vm.handle, IOREGIONFD_CUT_REGION, BAD_POINTER), -EFAULT);
+    CHECK_EQ(call(region.fd, IOREGIONFD_CUT_REGION, &region), -ENOTTY);
+    CHECK_EQ(region_stats(vm.handle, region).state, IOREGIONFD_STATE_ATTACHED);
+    vm_free(&vm);
+}
+
 static void errors_stats(void) {
     struct ioregionfd_stats stats = {.guest_paddr = VM_MMIO, .memory_size = 16};
     struct vm vm;
@@ -231,5 +250,6 @@ static void errors_stats(void) {
 
 const struct test tests_errors[] = {
     TEST(errors_node), TEST(errors_bind_descriptor), TEST(errors_bind_process), TEST(errors_foreign_process),
-    TEST(errors_set_values), TEST(errors_set_descriptor), TEST(errors_delete), TEST(errors_stats), {0},
+    TEST(errors_set_values), TEST(errors_set_descriptor), TEST(errors_delete), TEST(errors_cut),
+    TEST(errors_stats), {0},
 };
