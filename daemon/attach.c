@@ -160,12 +160,19 @@ static void attachment_conclude(struct attachment *a) {
         r = check_new_policy(a, &refusal);
         return r < 0 ? attachment_fail(a, r, &refusal) : attachment_commit(a);
     }
-    if (r == -ETIMEDOUT || r == -EBUSY)
+    switch (r) {
+    case -ETIMEDOUT:
+    case -EBUSY:
         r = refuse(&refusal, REFUSAL_BUSY, "the VMM of %s does not answer the broker: try again", vm);
-    else if (r == -ECONNRESET)
+        break;
+    case -ECONNRESET:
+    case -ESRCH:
         r = refuse(&refusal, REFUSAL_VM_GONE, "VM %s ended meanwhile", vm);
-    else
-        r = refuse(&refusal, REFUSAL_NO_DISPATCHER, "the VMM of %s can't add the region: %s", vm, strerror(-r));
+        break;
+    default:
+        r = refuse(&refusal, REFUSAL_NO_DISPATCHER, "the %s dispatcher of %s can't add the region: %s",
+                   a->device->vm->dispatcher->type->name, vm, strerror(-r));
+    }
     attachment_fail(a, r, &refusal);
 }
 

@@ -70,6 +70,7 @@ struct vm {
     char *rule; /* of the policy: the one that granted it */
     struct account *account;
     struct dispatcher *dispatcher;
+    unsigned dispatch; /* which, as a POLICY_DISPATCH_* bit */
     uint64_t ceiling;  /* UINT64_MAX for none */
     uint64_t features; /* that its rule lets devices have */
     uint64_t next_region;
