@@ -87,7 +87,7 @@ static bool readable(struct ioregion_channel *channel)
 	bool ret;
 
 	spin_lock(&channel->lock);
-	ret = channel->loss || channel->head != channel->tail;
+	ret = channel->loss || channel->closing || channel->head != channel->tail;
 	spin_unlock(&channel->lock);
 	return ret;
 }
@@ -104,7 +104,7 @@ static ssize_t channel_read(struct kiocb *iocb, struct iov_iter *to)
 	for (;;) {
 		spin_lock(&channel->lock);
 		popped = ioregion_channel_pop(channel, &cmd);
-		lost = channel->loss;
+		lost = channel->loss || channel->closing;
 		spin_unlock(&channel->lock);
 		if (popped)
 			return copy_to_iter(&cmd, sizeof(cmd), to) == sizeof(cmd) ? sizeof(cmd) :
@@ -147,6 +147,8 @@ static __poll_t channel_poll(struct file *file, poll_table *wait)
 	spin_lock(&channel->lock);
 	if (channel->loss)
 		ret = EPOLLIN | EPOLLHUP | EPOLLRDHUP;
+	else if (channel->closing)
+		ret = EPOLLIN | EPOLLRDHUP;
 	else if (channel->head != channel->tail)
 		ret = EPOLLIN | EPOLLRDNORM;
 	if (!channel->loss && channel->owed && channel->taken)
@@ -159,9 +161,12 @@ static long channel_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 {
 	if (cmd != IOREGIONFD_SHUTDOWN)
 		return -ENOTTY;
-	if (arg)
+	if (arg == IOREGIONFD_SHUTDOWN_READ)
+		ioregion_channel_shutdown(file->private_data);
+	else if (arg == IOREGIONFD_SHUTDOWN_BOTH)
+		ioregion_channel_cut(file->private_data, IOREGIONFD_LOSS_EOF);
+	else
 		return -EINVAL;
-	ioregion_channel_cut(file->private_data, IOREGIONFD_LOSS_EOF);
 	return 0;
 }
 

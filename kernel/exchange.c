@@ -93,11 +93,24 @@ void ioregion_channel_cut_locked(struct ioregion_channel *channel, u32 loss)
 		wake_up_poll(&channel->vm->wait, EPOLLIN);
 }
 
+/* The device takes no more commands; the response that it owes, it may still give. */
+void ioregion_channel_shutdown(struct ioregion_channel *channel)
+{
+	spin_lock(&channel->lock);
+	if (channel->owed && channel->taken) {
+		channel->closing = true;
+		wake_up_all(&channel->device);
+	} else {
+		ioregion_channel_cut_locked(channel, IOREGIONFD_LOSS_EOF);
+	}
+	spin_unlock(&channel->lock);
+}
+
 /* The next command for the device. */
 bool ioregion_channel_pop(struct ioregion_channel *channel, struct ioregionfd_cmd *cmd)
 {
 	lockdep_assert_held(&channel->lock);
-	if (channel->loss || channel->head == channel->tail)
+	if (channel->loss || channel->closing || channel->head == channel->tail)
 		return false;
 	*cmd = channel->ring[channel->tail++ % IOREGION_RING];
 	if (wants_response(cmd)) {
@@ -134,7 +147,10 @@ bool ioregion_channel_answer(struct ioregion_channel *channel, const struct iore
 	channel->owner = NULL;
 	channel->owed = false;
 	channel->due = 0;
-	pump(channel, NULL);
+	if (channel->closing)
+		ioregion_channel_cut_locked(channel, IOREGIONFD_LOSS_EOF);
+	else
+		pump(channel, NULL);
 	return true;
 }
 

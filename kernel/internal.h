@@ -67,6 +67,7 @@ struct ioregion_channel {
 	bool owed;			/* a response is; to ... */
 	struct ioregion_exchange *owner; /* ... this, or nobody any more */
 	bool taken;			/* the command it answers was read */
+	bool closing;			/* lost once that response is given */
 	u32 info;			/* of that command */
 	ktime_t due;			/* when the device must have moved; 0: any time */
 
@@ -119,6 +120,7 @@ void ioregion_channel_cut(struct ioregion_channel *channel, u32 loss);
 /* exchange.c */
 bool ioregion_abandoned(const struct ioregion *region);
 void ioregion_channel_cut_locked(struct ioregion_channel *channel, u32 loss);
+void ioregion_channel_shutdown(struct ioregion_channel *channel);
 bool ioregion_channel_pop(struct ioregion_channel *channel,
 			  struct ioregionfd_cmd *cmd);
 bool ioregion_channel_answer(struct ioregion_channel *channel,

@@ -163,9 +163,12 @@ struct ioregionfd_stats {
 
 /*
  * On an ioregionfd: the device's end, as its last close is, though descriptors of it are open still:
- * whoever waits in read() gets 0. The argument, a value, is 0; else EINVAL.
+ * read() gives 0, also to those who wait in it. The argument, a value: may a response that is owed
+ * still be given, or is it over at once? EINVAL another argument.
  */
 #define IOREGIONFD_SHUTDOWN _IO(IOREGIONFD_IOC, 0x06)
+#define IOREGIONFD_SHUTDOWN_READ 0
+#define IOREGIONFD_SHUTDOWN_BOTH 1
 
 /* On a VM handle. */
 

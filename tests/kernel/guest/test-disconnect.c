@@ -308,14 +308,55 @@ static void disconnect_by_shutdown(void) {
     vm_new(&vm);
     CHECK_EQ(region_set(vm.handle, region), 0);
     REQUIRE(pthread_create(&reader, NULL, read_one, &region.fd) == 0);
-    CHECK_EQ(ioctl(region.fd, IOREGIONFD_SHUTDOWN, 1), -1);
+    CHECK_EQ(ioctl(region.fd, IOREGIONFD_SHUTDOWN, 2), -1);
     CHECK_EQ(errno, EINVAL);
     CHECK_EQ(poll_for(vm.handle, POLLIN, 0), 0);
-    CHECK_EQ(ioctl(region.fd, IOREGIONFD_SHUTDOWN, 0), 0);
+    CHECK_EQ(ioctl(region.fd, IOREGIONFD_SHUTDOWN, IOREGIONFD_SHUTDOWN_READ), 0);
     REQUIRE(pthread_join(reader, &n) == 0);
     CHECK_EQ((intptr_t) n, 0);
     CHECK_EQ(next_loss(&vm), IOREGIONFD_LOSS_EOF);
     CHECK_EQ(region_stats(vm.handle, region).state, IOREGIONFD_STATE_HELD);
+    vm_free(&vm);
+}
+
+/* It takes no command more, and gives the answer that it owes. */
+static void shutdown_before_the_answer(void) {
+    struct kvm_ioregion region = region_at(VM_MMIO, 0x100, 1, channel_new(0), 0);
+    struct step steps[] = {STEP(READ8, 0), STEP(READ8, 0)};
+    struct ioregionfd_cmd command;
+    struct running running;
+    struct vm vm;
+
+    vm_new(&vm);
+    CHECK_EQ(region_set(vm.handle, region), 0);
+    vm_start(&running, &vm, 0, steps, 2);
+    next_command(region.fd);
+    CHECK_EQ(ioctl(region.fd, IOREGIONFD_SHUTDOWN, IOREGIONFD_SHUTDOWN_READ), 0);
+    CHECK_EQ(read(region.fd, &command, sizeof(command)), 0);
+    CHECK_EQ(poll_for(vm.handle, POLLIN, 0), 0);
+    CHECK_EQ(answer(region.fd, 7), 0);
+    vm_join(&running);
+    CHECK_EQ(steps[0].value[0], 7);
+    CHECK_EQ(steps[1].value[0], 0xff);
+    CHECK_EQ(next_loss(&vm), IOREGIONFD_LOSS_EOF);
+    vm_free(&vm);
+}
+
+static void shutdown_instead_of_the_answer(void) {
+    struct kvm_ioregion region = region_at(VM_MMIO, 0x100, 1, channel_new(0), 0);
+    struct step step = STEP(READ8, 0);
+    struct running running;
+    struct vm vm;
+
+    vm_new(&vm);
+    CHECK_EQ(region_set(vm.handle, region), 0);
+    vm_start(&running, &vm, 0, &step, 1);
+    next_command(region.fd);
+    CHECK_EQ(ioctl(region.fd, IOREGIONFD_SHUTDOWN, IOREGIONFD_SHUTDOWN_BOTH), 0);
+    vm_join(&running);
+    CHECK_EQ(step.value[0], 0xff);
+    CHECK_EQ(answer(region.fd, 7), -EPIPE);
+    CHECK_EQ(region_stats(vm.handle, region).timeouts, 0);
     vm_free(&vm);
 }
 
@@ -386,5 +427,6 @@ const struct test tests_disconnect[] = {
     TEST(disconnect_resume), TEST(disconnect_resume_with_replay), TEST(disconnect_deadline_under_hold),
     TEST(swap_of_a_living_device), TEST(cut_and_swap), TEST(swap_changes_nothing_else),
     TEST(swap_forgets_a_loss), TEST(cut_after_violation), TEST(disconnect_by_deletion),
-    TEST(disconnect_by_shutdown), TEST(read_without_waiting), {0},
+    TEST(disconnect_by_shutdown), TEST(shutdown_before_the_answer), TEST(shutdown_instead_of_the_answer),
+    TEST(read_without_waiting), {0},
 };
