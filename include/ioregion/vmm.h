@@ -33,17 +33,25 @@ struct ioregion_range {
  * set at its end is refused with -EINVAL.
  */
 struct ioregion_vmm_options {
-    size_t struct_size;   /* sizeof(struct ioregion_vmm_options) */
-    int has_ceiling;      /* nonzero: ceiling counts; zero: no ceiling */
-    uint64_t ceiling;     /* IOREGION_FEATURE_* that devices of this VM may be granted at most */
+    size_t struct_size; /* sizeof(struct ioregion_vmm_options) */
+    int has_ceiling;    /* nonzero: ceiling counts; zero: no ceiling */
+    uint64_t ceiling;   /* IOREGION_FEATURE_* that devices of this VM may be granted at most */
     const struct ioregion_range *reserve; /* the caller's */
     size_t n_reserve;
+    const char *dispatch; /* "auto", "kernel" or "vmm"; NULL: "auto" where there is a vm_fd, else "vmm" */
+    int has_vm_fd;        /* nonzero: vm_fd counts */
+    int vm_fd;            /* what KVM_CREATE_VM gave, the caller's: lets the broker use the kernel dispatcher */
+    uint32_t pid;         /* for operators: the process that made vm_fd, whose VM this is; zero: the caller */
 };
 
 /*
  * Register VM @name: call RegisterVM on the system bus (DBUS_SYSTEM_BUS_ADDRESS is honoured), prove the identity,
  * wait for the grant, leave the bus. Busy and LimitsExceeded are tried again, with back-off, for up to two seconds.
  * On success *ret_vmm is the caller's. The VM ends when it is freed or the process ends.
+ *
+ * Where the broker has the kernel dispatch (the property Dispatch of the VM says so), accesses of devices never reach
+ * the VMM, and no region will be heard of; everything else is the same. With @pid the VM lives by itself: its lease
+ * ends with this call, and all that is left to do is to free *ret_vmm.
  *
  * -EACCES policy denied or identity unproven · -EEXIST name taken · -EINVAL name or option not valid · -EDQUOT a limit
  * · -EBUSY still busy · -EHOSTUNREACH no broker · -EPROTO, -EPROTONOSUPPORT the broker broke the protocol, or speaks
