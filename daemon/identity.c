@@ -101,7 +101,7 @@ static int read_account(struct identity *identity) {
     gid_t gid;
     int r, n;
 
-    r = sd_bus_creds_new_from_pid(&creds, identity->pid, mask | SD_BUS_CREDS_AUGMENT);
+    r = sd_bus_creds_new_from_pid(&creds, identity->pid, mask);
     if (r < 0)
         return r;
     r = sd_bus_creds_get_euid(creds, &identity->uid);
