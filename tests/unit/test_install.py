@@ -32,6 +32,11 @@ FILES = [
     *(f'share/ioregiond/{name}.json' for name in ('device.schema', 'latch', 'policy.schema', 'scratch', 'uart')),
     'share/man/man1/ioregionctl.1', 'share/man/man3/libioregion.3', 'share/man/man5/ioregion-policy.5',
     'share/man/man5/org.ioregion1.5', 'share/man/man8/ioregiond.8',
+    'lib/modules-load.d/ioregionfd.conf', 'lib/udev/rules.d/60-ioregionfd.rules',
+    *(f'src/ioregionfd-0.1.0/{name}' for name in (
+        'Kbuild', 'README.md', 'dkms.conf', 'include/ioregion/ioregionfd.h', *(f'{name}.h' for name in (
+            'compat', 'internal', 'trace')), *(f'{name}.c' for name in (
+                'access', 'bind', 'bus', 'channel', 'exchange', 'main', 'region', 'set', 'time', 'vm')))),
 ]
 
 
