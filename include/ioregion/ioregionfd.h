@@ -172,8 +172,9 @@ struct ioregionfd_stats {
 /*
  * Add: EINVAL size 0 or above 2^31-1, past the end of the address space, flags, padding, grace
  * without HOLD; EBADF fd is not open; ENXIO it is no ioregionfd; EBUSY it is in use for another
- * VM; EPIPE it has ended; EEXIST the range overlaps what is on the VM's bus, or the ioregionfd
- * has this user_data; ENOSPC max_regions, or the bus is full; ESRCH the VM is gone; ENOMEM.
+ * VM; EPIPE it has ended; EEXIST the range overlaps what is on the VM's bus, the VM's memory or
+ * the local APIC's page as KVM has it, or the ioregionfd has this user_data; ENOSPC max_regions,
+ * or the bus is full; ESRCH the VM is gone; ENOMEM. What the VM gets later may still hide it.
  *
  * Swap: a region of the same address and size that differs in fd alone gets the other
  * ioregionfd, and its former one ends, which is a loss for other regions on that; accesses that

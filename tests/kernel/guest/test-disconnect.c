@@ -271,7 +271,7 @@ static void swap_to_cut_off(void) {
 
 /* Cut off like that, a region is what its flags say, in either space; and it can be cut off again. */
 static void cut_off(uint32_t flags, uint32_t state) {
-    struct kvm_ioregion region = region_at(0x300, 8, 7, channel_new(0), flags);
+    struct kvm_ioregion region = region_at(0x9000, 8, 7, channel_new(0), flags);
     struct vm vm;
 
     region.grace_usec = flags & IOREGIONFD_REGION_HOLD ? LONG : 0;
