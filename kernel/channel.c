@@ -81,16 +81,6 @@ void ioregion_channel_unclaim(struct ioregion_channel *channel, bool served)
 		ioregion_vm_put(vm);
 }
 
-static bool readable(struct ioregion_channel *channel)
-{
-	bool ret;
-
-	spin_lock(&channel->lock);
-	ret = channel->loss || channel->head != channel->tail;
-	spin_unlock(&channel->lock);
-	return ret;
-}
-
 static ssize_t channel_read(struct file *file, char __user *buf, size_t count, loff_t *pos)
 {
 	struct ioregion_channel *channel = file->private_data;
@@ -111,7 +101,7 @@ static ssize_t channel_read(struct file *file, char __user *buf, size_t count, l
 			return 0;
 		if (file->f_flags & O_NONBLOCK)
 			return -EAGAIN;
-		ret = wait_event_interruptible(channel->device, readable(channel));
+		ret = ioregion_channel_wait(channel);
 		if (ret)
 			return ret;
 	}
