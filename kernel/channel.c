@@ -82,16 +82,6 @@ void ioregion_channel_unclaim(struct ioregion_channel *channel, bool served)
 		ioregion_vm_put(vm);
 }
 
-static bool readable(struct ioregion_channel *channel)
-{
-	bool ret;
-
-	spin_lock(&channel->lock);
-	ret = channel->loss || channel->closing || channel->head != channel->tail;
-	spin_unlock(&channel->lock);
-	return ret;
-}
-
 static ssize_t channel_read(struct kiocb *iocb, struct iov_iter *to)
 {
 	struct ioregion_channel *channel = iocb->ki_filp->private_data;
@@ -113,7 +103,7 @@ static ssize_t channel_read(struct kiocb *iocb, struct iov_iter *to)
 			return 0;
 		if (iocb->ki_filp->f_flags & O_NONBLOCK || iocb->ki_flags & IOCB_NOWAIT)
 			return -EAGAIN;
-		ret = wait_event_interruptible(channel->device, readable(channel));
+		ret = ioregion_channel_wait(channel);
 		if (ret)
 			return ret;
 	}

@@ -37,7 +37,8 @@ static bool ring_full(const struct ioregion_channel *channel)
 static void send(struct ioregion_channel *channel, struct ioregion_exchange *ex)
 {
 	list_del_init(&ex->queued);
-	channel->ring[channel->head++ % IOREGION_RING] = ex->cmd;
+	channel->ring[channel->head % IOREGION_RING] = ex->cmd;
+	WRITE_ONCE(channel->head, channel->head + 1);
 	trace_ioregionfd_command(&ex->cmd);
 	if (wants_response(&ex->cmd)) {
 		channel->owed = true;
@@ -69,8 +70,8 @@ static void pump(struct ioregion_channel *channel, struct ioregion_exchange *sel
 		if (ex != self)
 			complete(&ex->wake);
 	}
-	/* Readers sleep only when they have seen it empty. */
-	if (empty && channel->head != channel->tail)
+	/* Readers sleep only when they have queued, and then seen it empty, with the lock. */
+	if (empty && channel->head != channel->tail && waitqueue_active(&channel->device))
 		wake_up_poll(&channel->device, EPOLLIN);
 }
 
@@ -112,7 +113,9 @@ bool ioregion_channel_pop(struct ioregion_channel *channel, struct ioregionfd_cm
 	lockdep_assert_held(&channel->lock);
 	if (channel->loss || channel->closing || channel->head == channel->tail)
 		return false;
-	*cmd = channel->ring[channel->tail++ % IOREGION_RING];
+	*cmd = channel->ring[channel->tail % IOREGION_RING];
+	WRITE_ONCE(channel->tail, channel->tail + 1);
+	WRITE_ONCE(channel->posted, !wants_response(cmd));
 	if (wants_response(cmd)) {
 		channel->taken = true;
 		if (channel->owner)

@@ -71,6 +71,9 @@ struct ioregion_channel {
 	u32 info;			/* of that command */
 	ktime_t due;			/* when the device must have moved; 0: any time */
 
+	bool posted;			/* was what was read last */
+	bool linger;			/* see linger.c */
+
 	unsigned int head, tail;	/* of the ring: sent, not read */
 	struct ioregionfd_cmd ring[IOREGION_RING];
 };
@@ -116,6 +119,9 @@ int ioregion_channel_claim(struct ioregion_channel *channel,
 			   struct ioregion_vm *vm);
 void ioregion_channel_unclaim(struct ioregion_channel *channel, bool served);
 void ioregion_channel_cut(struct ioregion_channel *channel, u32 loss);
+
+/* linger.c */
+int ioregion_channel_wait(struct ioregion_channel *channel);
 
 /* exchange.c */
 bool ioregion_abandoned(const struct ioregion *region);

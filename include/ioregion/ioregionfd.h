@@ -102,7 +102,13 @@ struct ioregionfd_bind_vm {
 #define IOREGIONFD_LOSS_DEADLINE  2
 #define IOREGIONFD_LOSS_VIOLATION 3
 
-/* Read from a VM handle, one at a time: a region lost its device. Told once for each loss. */
+/*
+ * Read from a VM handle, one at a time: a region lost its device. Told once for each loss; the
+ * first two fields and KVM_IOREGION_PIO name the region, as in IOREGIONFD_GET_STATS. Events are
+ * not queued: whoever reads is told what is so then. A loss that nobody has read about is
+ * forgotten when the region is swapped or deleted; no event tells of an ioregionfd that is the
+ * region's no more.
+ */
 struct ioregionfd_event {
 	__u64 guest_paddr;
 	__u64 memory_size;
@@ -175,12 +181,13 @@ struct ioregionfd_stats {
 /*
  * Add: EINVAL size 0 or above 2^31-1, past the end of the address space, flags, padding, grace
  * without HOLD; EBADF fd is not open; ENXIO it is no ioregionfd; EBUSY it is in use for another
- * VM; EPIPE it has ended; EEXIST the range overlaps what is on the VM's bus, or the ioregionfd
- * has this user_data; ENOSPC max_regions, or the bus is full; ESRCH the VM is gone; ENOMEM.
+ * VM; EPIPE it has ended; EEXIST the range overlaps what is on the VM's bus, the VM's memory or
+ * the local APIC's page as KVM has it, or the ioregionfd has this user_data; ENOSPC max_regions,
+ * or the bus is full; ESRCH the VM is gone; ENOMEM. What the VM gets later may still hide it.
  *
  * Swap: a region of the same address and size that differs in fd alone gets the other
- * ioregionfd, and its former one ends; accesses that waited go on. EEXIST if it differs in more.
- * The same ioregionfd again changes nothing.
+ * ioregionfd, and its former one ends, which is a loss for other regions on that; accesses that
+ * waited go on. EEXIST if it differs in more. The same ioregionfd again changes nothing.
  *
  * Delete (fd is -1): accesses that wait are ended, with ones; on return no vCPU is inside the
  * region. Other fields but address, size, and KVM_IOREGION_PIO must be valid and do not matter.

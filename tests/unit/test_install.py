@@ -35,8 +35,8 @@ FILES = [
     'lib/modules-load.d/ioregionfd.conf', 'lib/udev/rules.d/60-ioregionfd.rules',
     *(f'src/ioregionfd-0.1.0/{name}' for name in (
         'Kbuild', 'README.md', 'dkms.conf', 'include/ioregion/ioregionfd.h', *(f'{name}.h' for name in (
-            'compat', 'internal', 'trace')), *(f'{name}.c' for name in (
-                'access', 'bind', 'bus', 'channel', 'exchange', 'main', 'region', 'set', 'time', 'vm')))),
+            'internal', 'trace')), *(f'{name}.c' for name in (
+                'access', 'bind', 'bus', 'channel', 'exchange', 'linger', 'main', 'region', 'set', 'time', 'vm')))),
 ]
 
 

@@ -26,12 +26,27 @@ static struct kvm_ioregion on(struct kvm_ioregion region, int channel) {
     return region;
 }
 
-static uint32_t next_loss(struct vm *vm) {
+static struct ioregionfd_event next_event(struct vm *vm) {
     struct ioregionfd_event event;
 
     REQUIRE(poll_for(vm->handle, POLLIN, 10000) == POLLIN);
     REQUIRE(read(vm->handle, &event, sizeof(event)) == sizeof(event));
-    return event.loss;
+    return event;
+}
+
+static uint32_t next_loss(struct vm *vm) {
+    return next_event(vm).loss;
+}
+
+/* The next event tells of this region, and of the loss of what its device had. */
+static void check_event(struct vm *vm, struct kvm_ioregion region, uint32_t loss) {
+    struct ioregionfd_event event = next_event(vm);
+
+    CHECK_EQ(event.guest_paddr, region.guest_paddr);
+    CHECK_EQ(event.memory_size, region.memory_size);
+    CHECK_EQ(event.user_data, region.user_data);
+    CHECK_EQ(event.flags, region.flags);
+    CHECK_EQ(event.loss, loss);
 }
 
 /* The device closes its descriptor, while a command waits that it has read or not; what does the guest get? */
@@ -260,20 +275,66 @@ static void cut_and_swap(void) {
     vm_free(&vm);
 }
 
-/* A loss that nobody was told of is no news any more once the region has another device. */
-static void swap_forgets_a_loss(void) {
-    struct kvm_ioregion region = holding(channel_new(0), LONG, 0);
+/* Cut off like that, a region is what its flags say, in either space; and it can be cut off again. */
+static void cut_off(uint32_t flags, uint32_t state) {
+    struct kvm_ioregion region = region_at(0x9000, 8, 7, channel_new(0), flags);
     struct vm vm;
 
+    region.grace_usec = flags & IOREGIONFD_REGION_HOLD ? LONG : 0;
     vm_new(&vm);
     CHECK_EQ(region_set(vm.handle, region), 0);
-    CHECK_EQ(cut(vm.handle, region), 0);
-    CHECK_EQ(poll_for(vm.handle, POLLIN, 0), POLLIN);
-    region.fd = channel_new(0);
+    for (unsigned i = 0; i < 2; i++) {
+        int nobody = channel_new(0);
+
+        CHECK_EQ(region_set(vm.handle, on(region, nobody)), 0);
+        CHECK_EQ(poll_for(vm.handle, POLLIN, 0), 0);
+        close(nobody);
+        CHECK_EQ(region_stats(vm.handle, region).state, state);
+        CHECK_EQ(region_stats(vm.handle, region).loss, IOREGIONFD_LOSS_EOF);
+        check_event(&vm, region, IOREGIONFD_LOSS_EOF);
+        CHECK_EQ(poll_for(vm.handle, POLLIN, 0), 0);
+    }
+    CHECK(poll_for(region.fd, POLLIN, 0) & POLLHUP);
+    vm_free(&vm);
+}
+
+static void swap_to_cut_off_as_flagged(void) {
+    for (uint32_t space = 0; space <= KVM_IOREGION_PIO; space++) {
+        cut_off(space, IOREGIONFD_STATE_FAILED);
+        cut_off(space | IOREGIONFD_REGION_HOLD, IOREGIONFD_STATE_HELD);
+        cut_off(space | IOREGIONFD_REGION_REMOVE, IOREGIONFD_STATE_GONE);
+    }
+}
+
+/* Nobody is told of the former ioregionfd once the swap is done, but of the new one; and others on it stay told of. */
+static void swap_forgets_a_loss_that_was_not_told(void) {
+    struct kvm_ioregion region = holding(channel_new(0), LONG, 0), other = region;
+    int second = channel_new(0), third = channel_new(0);
+    struct vm vm;
+
+    other.guest_paddr += 0x100;
+    other.user_data++;
+    vm_new(&vm);
     CHECK_EQ(region_set(vm.handle, region), 0);
+    CHECK_EQ(region_set(vm.handle, other), 0);
+    CHECK_EQ(answer(region.fd, 0), -EPROTO); /* lost, and not read of */
+    CHECK_EQ(poll_for(vm.handle, POLLIN, 0), POLLIN);
+    CHECK_EQ(region_set(vm.handle, on(region, second)), 0);
+    check_event(&vm, other, IOREGIONFD_LOSS_VIOLATION);
     CHECK_EQ(poll_for(vm.handle, POLLIN, 0), 0);
-    close(region.fd);
-    CHECK_EQ(next_loss(&vm), IOREGIONFD_LOSS_EOF);
+    CHECK_EQ(region_stats(vm.handle, region).loss, 0);
+    CHECK_EQ(region_set(vm.handle, on(other, second)), 0);
+
+    CHECK_EQ(region_set(vm.handle, on(region, third)), 0); /* of a living one: lost to the other region alone */
+    check_event(&vm, other, IOREGIONFD_LOSS_EOF);
+    CHECK_EQ(poll_for(vm.handle, POLLIN, 0), 0);
+    close(second);
+    CHECK_EQ(poll_for(vm.handle, POLLIN, 0), 0);
+    close(third);
+    check_event(&vm, region, IOREGIONFD_LOSS_EOF);
+    CHECK_EQ(region_del(vm.handle, region), 0);
+    CHECK_EQ(region_set(vm.handle, on(region, channel_new(0))), 0); /* nor does a region inherit a loss */
+    CHECK_EQ(poll_for(vm.handle, POLLIN, 0), 0);
     vm_free(&vm);
 }
 
@@ -425,8 +486,8 @@ static void disconnect_by_deletion(void) {
 const struct test tests_disconnect[] = {
     TEST(disconnect_ones), TEST(disconnect_remove), TEST(disconnect_grace_over), TEST(disconnect_violation),
     TEST(disconnect_resume), TEST(disconnect_resume_with_replay), TEST(disconnect_deadline_under_hold),
-    TEST(swap_of_a_living_device), TEST(cut_and_swap), TEST(swap_changes_nothing_else),
-    TEST(swap_forgets_a_loss), TEST(cut_after_violation), TEST(disconnect_by_deletion),
-    TEST(disconnect_by_shutdown), TEST(shutdown_before_the_answer), TEST(shutdown_instead_of_the_answer),
-    TEST(read_without_waiting), {0},
+    TEST(swap_of_a_living_device), TEST(cut_and_swap), TEST(swap_to_cut_off_as_flagged),
+    TEST(swap_forgets_a_loss_that_was_not_told), TEST(cut_after_violation), TEST(swap_changes_nothing_else),
+    TEST(disconnect_by_deletion), TEST(disconnect_by_shutdown), TEST(shutdown_before_the_answer),
+    TEST(shutdown_instead_of_the_answer), TEST(read_without_waiting), {0},
 };

@@ -10,6 +10,8 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -54,11 +56,14 @@ static void errors_node(void) {
 static void errors_bind_descriptor(void) {
     struct vm vm;
     int wrong[] = {eventfd(0, 0), epoll_create1(0), open("/init", O_RDONLY), open("/", O_RDONLY | O_DIRECTORY),
-                   open("/dev/kvm", O_RDWR), ioregionfd_node, channel_new(0), 0, 0};
+                   open("/dev/kvm", O_RDWR), ioregionfd_node, channel_new(0), 0, 0, 0};
 
     vm_new(&vm);
     wrong[7] = vm.vcpus[0];
     wrong[8] = vm.handle;
+    REQUIRE(mknod("/dev/kvm-vm", S_IFCHR | 0600, makedev(10, 232)) == 0 || errno == EEXIST);
+    wrong[9] = open("/dev/kvm-vm", O_RDWR); /* KVM's, and called as VMs are */
+    REQUIRE(wrong[9] >= 0);
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
         CHECK_EQ(bind_with(wrong[i], getpid(), 0), -EINVAL);
     CHECK_EQ(bind_with(-1, getpid(), 0), -EBADF);
