@@ -3,7 +3,8 @@
 /*
  * What a guest's access costs through ioregionfd.ko; runs in the module's rig, on the VM of its tests, see
  * bench-kernel.sh. Ways to answer take turns, a short round each; figures are ratios of medians, once with the vCPU and
- * the devices on two CPUs and once ("-1cpu") on one. Under emulation, times mean little, and ratios more.
+ * the devices on two CPUs and once ("-1cpu") on one. Under emulation, times mean little, and ratios more; those of two
+ * CPUs mean something where the host has two that are idle.
  *
  *   kernel-exits        exits to the VMM in 1,000 accesses to a region
  *   kernel-vs-forward   a read that the VMM forwards by hand / one through the module; also those that the VMM answers
