@@ -226,7 +226,7 @@ static void who_answers(int device_cpu, const char *suffix) {
 static void posted_writes(int device_cpu, const char *suffix) {
     struct kvm_ioeventfd event = {.addr = VM_MMIO + 0x200, .len = 4, .fd = eventfd(0, 0)};
     struct vm vm;
-    struct way ways[] = {{&vm, WRITE32, 0}, {&vm, WRITE32, 0x100, "50"}, {&vm, WRITE32, 0x100, "0"},
+    struct way ways[] = {{&vm, WRITE32, 0}, {&vm, WRITE32, 0x100, "100"}, {&vm, WRITE32, 0x100, "0"},
                          {&vm, WRITE32, 0x200}};
 
     vm_new(&vm);
