@@ -73,7 +73,7 @@ FailureAction=exit-force
 Type=oneshot
 Environment={environment}
 ExecStart={arguments}
-TimeoutStartSec=60
+TimeoutStartSec=80
 StandardOutput=file:/rig/out/said
 StandardError=append:/rig/out/log
 ''',
@@ -167,8 +167,8 @@ def boot(directory, groups):
     """nspawn's exit status, which is that of the test, and what it said."""
     binds = [f'--bind={directory}:/rig', f'--bind-ro={BUILD}:/rig/build', f'--bind-ro={SOURCE}:/rig/source',
              f'--bind-ro={directory}/root{PREFIX}:{PREFIX}',
-             *([f'--bind-ro={PACKAGES}:/rig/packages', '--bind-ro=/var/lib/dpkg:/rig/dpkg',
-                '--bind-ro=/etc/alternatives'] if PACKAGES else
+             *([f'--bind-ro={PACKAGES}:/rig/packages', '--bind-ro=/etc:/rig/etc',
+                '--bind-ro=/var/lib/dpkg:/rig/dpkg'] if PACKAGES else
                [f'--bind-ro={directory}/root{PREFIX}/share/dbus-1/system.d:/etc/dbus-1/system.d']),
              *(f'--bind-ro={directory}/root/etc/{name}:/etc/{name}' for name in ('passwd', 'group')),
              *(['--bind=/dev/kvm'] if os.path.exists('/dev/kvm') else [])]
