@@ -12,6 +12,7 @@ BARS = {  # at most; or at least, where it says so
     'guest-access': (1.05, 'brokered access / hand-written forwarder, guest on KVM'),
     'attach': (1.6, 'attach to GRANT / bus call that learns as much of its caller'),
     'attach-growth': (1.5, 'attach number 1,000 / number 10'),
+    'start-device': (1.3, 'ioregionctl start to the first answer / plain start of the same unit'),
     'policy-1k': (2, 'decision with 1,000 rules / with 10'),
     'rss-per-region': (2, 'KiB of the broker for each region'),
     'kernel-exits': (0, 'exits to the VMM / 1,000 accesses, kernel dispatcher, two CPUs'),

@@ -102,7 +102,7 @@ def lay_out(directory, arguments):
     environment = {
         'PATH': '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin',
         'IOREGION_BUILD': '/rig/build', 'IOREGION_INSTRUMENTED': os.environ.get('IOREGION_INSTRUMENTED', ''),
-        'PYTHONPATH': '/rig/source/tests/integration:/rig/source/tests/compat:/rig/source/tests/lib',
+        'PYTHONPATH': ':'.join(f'/rig/source/tests/{name}' for name in ('system', 'integration', 'compat', 'lib')),
         'PYTHONDONTWRITEBYTECODE': '1',
     }
     for folder in ('units/service.d', 'out'):
