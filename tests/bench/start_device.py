@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What it takes to plug in a device: from ioregionctl start to the first access that the device answers, against a plain
-start of the same unit, sandbox and all, where ExecStartPre= does nothing; for bench-start-device, in a container.
+"""What it takes to plug in a device: from ioregionctl start to the first access that it answers, against a plain start
+of the same unit, sandbox and all, where ExecStartPre= does nothing; for bench-start-device, in a container.
 """
 
 import statistics

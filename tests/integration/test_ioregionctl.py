@@ -229,8 +229,8 @@ class Operating(Tool):
 
     def test_help_of_every_command(self):
         overview, _ = self.run_tool('--help')
-        for command in ('list', 'show', 'monitor', 'start', 'adopt', 'attach', 'detach', 'revoke', 'unregister', 'policy',
-                        'version'):
+        for command in ('list', 'show', 'monitor', 'start', 'adopt', 'attach', 'detach', 'revoke', 'unregister',
+                        'policy', 'version'):
             self.assertIn(f'\n  {command} ', overview)
             self.assertIn(f'Usage: ioregionctl {command}', self.run_tool(command, '--help')[0])
 

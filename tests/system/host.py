@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The installed system as its tests find it, in container.py's container: a policy, a VMM's unit, words with systemd."""
+"""The installed system as its tests find it, in container.py's container: a policy, a VMM's unit, systemd's words."""
 
 import glob
 import json

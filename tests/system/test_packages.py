@@ -43,7 +43,7 @@ def read_accounts(path):
 
 
 def setUpModule():
-    """A Debian machine, which is this machine's /usr, /etc and packages, with the container's accounts beside its own."""
+    """A Debian machine: this machine's /usr, /etc and packages, with the container's accounts beside its own."""
     systemctl('start', 'systemd-journald.service', 'dbus.service')
     accounts = {name: read_accounts(f'/rig/etc/{name}') | read_accounts(f'/etc/{name}') for name in ('passwd', 'group')}
     with open('/etc/machine-id') as file:
