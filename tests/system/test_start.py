@@ -129,10 +129,10 @@ class Start(Units):
                 self.fail_to_start(unit, text=text)
 
     def test_a_time_limit(self):
-        self.fail_to_start('plain@idles', '--timeout', '300ms', text='runs and has no device attached')
+        self.fail_to_start('plain@idles', '--timeout', '2s', text='runs and has no device attached')
         self.assertEqual(say('plain@idles.service', 'ActiveState'), 'active', 'it is left as it is')
         systemctl('start', '--no-block', 'plain@waits.service')
-        self.fail_to_start('plain@waits', '--timeout', '300ms', text='is still starting')
+        self.fail_to_start('plain@waits', '--timeout', '2s', text='is still starting')
 
     def test_not_everybody_starts_units(self):
         tool = subprocess.run(['setpriv', '--reuid=nobody', '--regid=nobody', '--clear-groups', 'ioregionctl', 'start',
@@ -187,7 +187,7 @@ class CrashLoop(Units):
                     states.append('attached')
                 elif signal.member == 'InterfacesRemoved' and signal.body[0] == path:
                     states.append('gone')
-                elif signal.member == 'PropertiesChanged' and signal.path == path:
+                elif signal.member == 'PropertiesChanged' and signal.path == path and 'State' in signal.body[1]:
                     states.append(signal.body[1]['State'][1])
             connection.signals.clear()
         return states
@@ -196,8 +196,9 @@ class CrashLoop(Units):
         states = self.follow(device)
         unit = f'ioregion-scratch@demo:{device}.service'
         self.wait(lambda: say(unit, 'ActiveState') == 'failed')
-        self.assertEqual(states, ['attached', *(state for _ in range(4) for state in (away, 'attached')), away, 'gone'],
-                         journal(unit))
+        # A restart that is over before the broker asks resumes what was attached
+        self.assertEqual((states[0], {*states[1:-1]}, states[-1]), ('attached', {away, 'attached'}, 'gone'), states)
+        self.assertEqual(say(unit, 'NRestarts'), '5', journal(unit))
         self.assertIsNone(self.state(device))
         self.assertEqual(self.vmm.ask(f'read mmio {LOOPS[device]:#x} 4'), 'unclaimed')
         shown = systemctl('status', unit, check=False)
