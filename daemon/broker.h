@@ -27,4 +27,7 @@ DEFINE_CLEANUP(broker_free, struct broker *);
  */
 int broker_set_policy(struct broker *broker, struct policy *policy, bool revoke, size_t *ret_kept, size_t *ret_revoked);
 
+/* A user wants to read so many rows of lists. QuotaExceeded when it has read too many. */
+int broker_charge_list(struct broker *broker, uid_t uid, uint32_t rows, struct refusal *ret_refusal);
+
 #endif

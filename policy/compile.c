@@ -59,13 +59,13 @@ static int compile_reserved(struct compiler *c, const struct json_node *node) {
 /* Each limit may be set once, in whichever file. */
 static int compile_limits(struct compiler *c, const struct json_node *node) {
     static const struct reader_key keys[N_LIMITS] = {
-        {"vms", JSON_NUMBER},           {"regions-per-vm", JSON_NUMBER}, {"devices-per-unit", JSON_NUMBER},
-        {"vms-per-user", JSON_NUMBER},  {"register-rate", JSON_STRING},  {"attach-rate", JSON_STRING},
+        {"vms", JSON_NUMBER},          {"regions-per-vm", JSON_NUMBER}, {"devices-per-unit", JSON_NUMBER},
+        {"vms-per-user", JSON_NUMBER}, {"register-rate", JSON_STRING},  {"attach-rate", JSON_STRING},
         {"list-rate", JSON_STRING},
     };
     struct policy_limits *l = &c->policy->limits;
     uint64_t *values[N_LIMITS] = {&l->vms,           &l->regions_per_vm, &l->devices_per_unit, &l->vms_per_user,
-                                &l->register_rate, &l->attach_rate,    &l->list_rate};
+                                  &l->register_rate, &l->attach_rate,    &l->list_rate};
     struct place *places = c->policy->limit_places;
     const struct json_node *found[N_LIMITS];
     int r;

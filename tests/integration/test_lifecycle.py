@@ -105,6 +105,22 @@ class Lifecycle(rig.Case):
         managed, = self.call(rig.ROOT, OBJECT_MANAGER, 'GetManagedObjects')
         self.assertEqual([path for path in managed if path.startswith(f'{rig.ROOT}/vm/')], [path_of('vm')])
 
+    def test_managed_objects_are_what_their_properties_are(self):
+        self.register(ceiling=['replay'])
+        self.register('other-1')
+        self.attach(want=['replay'], regions=[region('mmio', 0xd0000000, 0x100), region('pio', 0x200, 8, 7)])
+        managed, = self.call(rig.ROOT, OBJECT_MANAGER, 'GetManagedObjects')
+        self.assertEqual(set(managed), {path_of('vm'), path_of('other-1'), path_of('vm', 'dev'),
+                                        path_of('vm', 'dev', 0), path_of('vm', 'dev', 1)})
+        for path, interfaces in managed.items():
+            for name, values in interfaces.items():
+                if name.startswith('org.ioregion1.'):
+                    told, = self.call(path, 'org.freedesktop.DBus.Properties', 'GetAll', 's', name)
+                    self.assertEqual(values, told, path)
+            self.assertEqual(len(interfaces), 4, 'and those of every object')
+        with self.refused('org.freedesktop.DBus.Error.UnknownMethod'):
+            self.call(path_of('vm'), OBJECT_MANAGER, 'GetManagedObjects')
+
     def test_counts_emit_changes(self):
         self.register()
         self.attach()
@@ -144,6 +160,23 @@ class Lifecycle(rig.Case):
         requests.remove(first)
         vmm.wake()
         self.granted(requests[0])
+
+    def test_60_who_waits_for_much_waits_alone(self):
+        vmm = self.register()
+        self.attach()
+        vmm.mute = True
+        connections = [Connection(self.bus.address) for _ in range(2)]
+        asked = []
+        for connection, number in zip(connections, (33, 1)):
+            self.addCleanup(connection.close)
+            asked.append([connection.send(path_of('vm', 'dev', 0), 'org.ioregion1.Region', 'GetStatistics')
+                          for _ in range(number)])
+        with self.refused('Busy', '32 calls of yours'):
+            connections[0].reply(asked[0][-1], self.play_vmms)
+        vmm.wake()
+        for connection, serials in zip(connections, asked):
+            for serial in serials[:32]:
+                self.assertEqual(connection.reply(serial, self.play_vmms), (vmm.counts,))
 
     def test_statistics_of_a_vmm_that_never_answers(self):
         vmm = self.register()

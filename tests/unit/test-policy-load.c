@@ -83,7 +83,6 @@ static void test_refused(void **state) {
         {"{\"version\":1,\"limits\":{\"attach-rate\":\"9\"}}", "1:38", "\"100/s\""},
         {"{\"version\":1,\"limits\":{\"attach-rate\":9}}", "1:38", "must be a string"},
         {"{\"version\":1,\"limits\":{\"list-rate\":\"1/min\"}}", "1:36", "\"100/s\""},
-        {"{\"version\":1,\"limits\":{\"list-rate\":\"1/s\",\"list-rate\":\"1/s\"}}", "1:42", "twice"},
         /* What only shows when all is in. */
         {"{\"version\":1,\"vmms\":[{\"name\":\"a\"," MATCH "," VMS "},\n{\"name\":\"b\"," MATCH "," VMS "},\n"
          "{\"name\":\"a\"," MATCH "," VMS "}]}", "3:1", "a second rule called \"a\"; the first is at p.json:1"},
