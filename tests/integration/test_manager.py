@@ -78,6 +78,29 @@ class Manager(rig.Case):
                 self.assertEqual({key: told[subject].get(key) for key in expected}, expected)
         self.assertIn('ticket\\x0a4711', told['A device is gone']['IOREGION_REASON'])
 
+    def test_a_journal_that_takes_nothing_keeps_nobody_waiting(self):
+        self.need_mounts()
+        self.stop_daemon()
+        journal = self.listen('journal/socket')
+        log = os.stat(f'{self.directory}/log')
+        self.start_daemon(wrapper=(*IN_ITS_PLACE, f'{self.directory}/journal'),
+                          environment={'JOURNAL_STREAM': f'{log.st_dev}:{log.st_ino}'})
+        filled = 0
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as chatterbox:
+            chatterbox.connect(f'{self.directory}/journal/socket')
+            chatterbox.setblocking(False)
+            with self.assertRaises(BlockingIOError):
+                while True:
+                    chatterbox.send(b'MESSAGE=so much to say')
+                    filled += 1
+        self.register('unheard')
+        while filled:
+            filled -= b'so much' in journal.recv(65536)
+        self.register('heard')
+        record = fields(journal.recv(65536))
+        self.assertIn('register: vm heard', record['MESSAGE'])
+        self.assertIn(record['IOREGION_LOST'], ('1', '2'), 'it may not have said yet that it is ready')
+
     def test_reload_and_watchdog(self):
         self.stop_daemon()
         self.start_daemon(environment={'WATCHDOG_USEC': '400000'})
