@@ -65,7 +65,7 @@ class Lifecycle(rig.Case):
         self.assertIn('vmm', manager['Dispatchers'])
         self.assertLessEqual({'posted-writes', 'replay'}, set(manager['Features']))
         vm = self.properties(path_of('vm'), 'org.ioregion1.VM')
-        self.assertEqual((vm['Name'], vm['Unit'], vm['User'], vm['Dispatch']), ('vm', '', rig.VMM_USER, 'vmm'))
+        self.assertEqual((vm['Name'], vm['Unit'], vm['User'], vm['Dispatch']), ('vm', '', rig.VMM_USER, rig.DISPATCH))
         self.assertEqual((vm['Devices'], sorted(vm['Ceiling'])), ([path_of('vm', 'dev')], ['posted-writes', 'replay']))
         device = self.properties(path_of('vm', 'dev'), 'org.ioregion1.Device')
         self.assertEqual((device['Name'], device['User'], device['State']), ('dev', rig.DEVICE_USER, 'attached'))
@@ -82,7 +82,7 @@ class Lifecycle(rig.Case):
         self.attach(want=['replay'])
         (name, pid, unit, user, dispatch, state, devices, regions, path), = self.manager('ListVMs')[0]
         self.assertEqual((name, unit, user, dispatch, devices, regions, path),
-                         ('vm', '', rig.VMM_USER, 'vmm', 1, 1, path_of('vm')))
+                         ('vm', '', rig.VMM_USER, rig.DISPATCH, 1, 1, path_of('vm')))
         self.assertGreater(pid, 1)
         self.assertEqual(self.manager('ListDevices')[0],
                          [('vm', 'dev', '', rig.DEVICE_USER, 'attached', ['replay'], 1, 1000000, path_of('vm', 'dev'))])
@@ -190,7 +190,6 @@ class Lifecycle(rig.Case):
     def test_release_gives_everything_back(self):
         vmm = self.register()
         device = self.attach()
-        channel, _ = vmm.channel(0xd0000000)
         device.release()
         self.wait_until(lambda: not vmm.regions)
         self.wait_until(lambda: self.state(device.path) is None)
@@ -224,7 +223,7 @@ class Lifecycle(rig.Case):
         self.call(vmm.path, 'org.ioregion1.VM', 'Unregister')
         self.assertEqual(self.vm_names(), [])
         self.assertEqual(protocol.receive(device.lease).reason, protocol.Revoked.VM_GONE)
-        self.wait_until(lambda: any(message.type == protocol.Type.REVOKE for message in vmm.seen))
+        self.wait_until(lambda: vmm.revoked)
 
     def test_57_vm_dies_first(self):
         vmm = self.register()

@@ -37,6 +37,7 @@ class Manager(rig.Case):
         self.addCleanup(sock.close)
         os.makedirs(os.path.dirname(f'{self.directory}/{name}'), exist_ok=True)
         sock.bind(f'{self.directory}/{name}')
+        os.chmod(f'{self.directory}/{name}', 0o666)
         sock.settimeout(LIMIT)
         return sock
 
@@ -52,6 +53,8 @@ class Manager(rig.Case):
             self.attach(name='denied', user=rig.STRANGER)
         device = self.attach(on_disconnect='ones')
         pid = next(vm[1] for vm in self.manager('ListVMs')[0])
+        vmm.command(0xd0000000, 0, 1)
+        protocol.receive_packet(device.channels[0])
         vmm.event(0xd0000000, protocol.Event.DEADLINE)
         self.wait_for_state(device, 'failed')
         self.call(device.path, 'org.ioregion1.Device', 'Revoke', 's', 'ticket\n4711')
