@@ -12,8 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TELL_PORT 0xe9 /* isa-debugcon */
-#define EXIT_PORT 0xf4 /* isa-debug-exit: QEMU's exit status is twice what is written here, and one */
+#define TELL_PORT 0x500 /* isa-debugcon */
+#define EXIT_PORT 0x501 /* isa-debug-exit: QEMU's exit status is twice what is written here, and one */
 
 #define ARGUMENTS 4
 struct arguments {

@@ -14,6 +14,7 @@
 
 .macro define_descriptors
     .balign 8
+    .global descriptors
 descriptors:
     .quad 0
     .quad 0x00cf9b000000ffff    /* code */

@@ -18,7 +18,8 @@ load:
     enter_protected_mode ds, run
 failed:
     mov $1, %al
-    out %al, $0xf4
+    mov $0x501, %dx             /* EXIT_PORT */
+    out %al, %dx
 1:  hlt
     jmp 1b
 

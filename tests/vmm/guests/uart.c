@@ -148,18 +148,33 @@ static void wide(void) {
     tell(" %l %w\n", inl(UART + MCR), inw(UART + LCR));
 }
 
-static void string(void) {
-    static const char text[] = "a string instruction's bytes\r\n";
-    uint8_t lsr[16];
-    const void *from = text;
-    void *to = lsr;
-    size_t n = sizeof(text) - 1, m = sizeof(lsr);
-
+static void string_out(const void *from, uint32_t n) {
     __asm__ volatile("cld; rep outsb" : "+S"(from), "+c"(n) : "d"(UART + THR) : "memory");
-    __asm__ volatile("cld; rep insb" : "+D"(to), "+c"(m) : "d"(UART + LSR) : "memory");
-    tell("string: lsr");
-    for (unsigned i = 0; i < sizeof(lsr); i++)
-        tell(" %b", lsr[i]);
+}
+
+static void string_in(int reg, uint32_t n) {
+    uint8_t bytes[20];
+    void *to = bytes;
+    uint32_t left = n;
+
+    __asm__ volatile("cld; rep insb" : "+D"(to), "+c"(left) : "d"(UART + reg) : "memory");
+    tell(" %s %l", names[reg], left);
+    for (uint32_t i = 0; i < n; i++)
+        tell(" %b", bytes[i]);
+}
+
+static void strings(void) {
+    static const char text[] = "a string instruction's bytes\r\n";
+
+    tell("strings:");
+    string_out(text, sizeof(text) - 1);
+    string_in(LSR, 4);
+    put(FCR, 0x07), put(MCR, 0x1b);
+    string_out(text, 20);
+    string_in(LSR, 2);
+    string_in(RBR, 20);
+    string_in(LSR, 2);
+    put(FCR, 0), put(MCR, 0x0b);
     tell("\n");
 }
 
@@ -194,6 +209,6 @@ void guest(void) {
     loop_fifo(0xc0, 14);
     loop_timeout();
     wide();
-    string();
+    strings();
     random(2000);
 }
