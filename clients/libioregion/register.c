@@ -41,7 +41,10 @@ static int fill(sd_bus_message *message, const void *arguments) {
 
     if ((r = sd_bus_message_append(message, "s", registration->name)) < 0 ||
         (r = sd_bus_message_open_container(message, 'a', "{sv}")) < 0 ||
-        (r = call_append_option(message, "dispatch", "s", "vmm")) < 0)
+        (r = call_append_option(message, "dispatch", "s", dispatch_names[options->dispatch])) < 0)
+        return r;
+    if (options->dispatch != IOREGION_DISPATCH_VMM &&
+        (r = call_append_option(message, "vm-fd", "h", options->vm_fd)) < 0)
         return r;
     if (options->has_ceiling && (r = call_append_features_option(message, "ceiling", options->ceiling)) < 0)
         return r;
@@ -53,6 +56,8 @@ static int fill(sd_bus_message *message, const void *arguments) {
 static int options_valid(const struct ioregion_vmm_options *options) {
     if (options->has_ceiling && options->ceiling & ~IOREGION_FEATURES_ALL)
         return last_error_set(-EINVAL, "options: a feature that this version does not know");
+    if (options->dispatch > IOREGION_DISPATCH_KERNEL)
+        return last_error_set(-EINVAL, "options: a dispatcher that this version does not know");
     for (size_t i = 0; i < options->n_reserve; i++) {
         const struct ioregion_range *range = options->reserve + i;
 

@@ -28,6 +28,13 @@ struct ioregion_range {
     uint64_t size;     /* bytes, at least 1 */
 };
 
+/* Who turns the VM's accesses into commands. */
+enum ioregion_dispatch {
+    IOREGION_DISPATCH_VMM = 0, /* the VMM, with this library */
+    IOREGION_DISPATCH_AUTO,    /* the kernel where it can, else the VMM */
+    IOREGION_DISPATCH_KERNEL,  /* the kernel; refused where it can't */
+};
+
 /*
  * How to register. Zero-initialise; a NULL pointer to this means all defaults. What a later version of this struct has
  * set at its end is refused with -EINVAL.
@@ -38,6 +45,8 @@ struct ioregion_vmm_options {
     uint64_t ceiling;     /* IOREGION_FEATURE_* that devices of this VM may be granted at most */
     const struct ioregion_range *reserve; /* the caller's */
     size_t n_reserve;
+    uint32_t dispatch;    /* enum ioregion_dispatch */
+    int vm_fd;            /* what KVM_CREATE_VM gave, the caller's; counts unless dispatch is IOREGION_DISPATCH_VMM */
 };
 
 /*
@@ -45,8 +54,8 @@ struct ioregion_vmm_options {
  * wait for the grant, leave the bus. Busy and LimitsExceeded are tried again, with back-off, for up to two seconds.
  * On success *ret_vmm is the caller's. The VM ends when it is freed or the process ends.
  *
- * -EACCES policy denied or identity unproven · -EEXIST name taken · -EINVAL name or option not valid · -EDQUOT a limit
- * · -EBUSY still busy · -EHOSTUNREACH no broker · -EPROTO, -EPROTONOSUPPORT the broker broke the protocol, or speaks
+ * -EACCES policy denied or identity unproven · -EEXIST name taken · -EINVAL name or option not valid · -EBADF vm_fd
+ * is no VM's · -ENODEV no such dispatcher · -EDQUOT a limit · -EBUSY still busy · -EHOSTUNREACH no broker · -EPROTO, -EPROTONOSUPPORT the broker broke the protocol, or speaks
  * another version · -EIO another error of the bus · -ENOMEM.
  */
 IOREGION_PUBLIC int ioregion_vmm_register(struct ioregion_vmm **ret_vmm, const char *name,
