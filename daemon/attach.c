@@ -165,6 +165,9 @@ static void attachment_conclude(struct attachment *a) {
         r = refuse(&refusal, REFUSAL_BUSY, "the VMM of %s does not answer the broker: try again", vm);
     else if (r == -ECONNRESET)
         r = refuse(&refusal, REFUSAL_VM_GONE, "VM %s ended meanwhile", vm);
+    else if (r == -EADDRINUSE)
+        r = refuse(&refusal, REFUSAL_REGION_OVERLAP,
+                   "a region lies in guest memory of VM %s: no access would ever reach the device", vm);
     else
         r = refuse(&refusal, REFUSAL_NO_DISPATCHER, "the VMM of %s can't add the region: %s", vm, strerror(-r));
     attachment_fail(a, r, &refusal);
