@@ -10,7 +10,7 @@ import rig
 from daemon import BUILD
 from qemu import Qemu
 
-RUN = f'{BUILD}/clients/vmm/ioregion-run'
+RUN = f'{BUILD}/clients/ioregion-run/ioregion-run'
 VM = 'guest'
 
 POLICY = {
