@@ -2,7 +2,6 @@
 """The same guest on QEMU with its own devices, and with ours through ioregion-run."""
 
 import os
-import unittest
 
 import guests
 import programs
@@ -59,4 +58,3 @@ class Case(programs.Case):
 
 
 main = rig.main
-skip = unittest.SkipTest
