@@ -15,23 +15,26 @@ import tap
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD, PREFIX = os.environ['IOREGION_BUILD'], os.environ['IOREGION_PREFIX']
 PROGRAMS = ['bin/ioregionctl', 'sbin/ioregiond', *(f'libexec/ioregiond/{name}' for name in (
-    'example-latch', 'example-latch.py', 'ioregion-demo-vmm', 'ioregion-scratch', 'ioregion-uart'))]
+    'example-latch', 'example-latch.py', 'ioregion-debugcon', 'ioregion-demo-vmm', 'ioregion-pvpanic',
+    'ioregion-scratch', 'ioregion-uart'))]
 FILES = [
     *(f'include/ioregion/{name}.h' for name in ('device', 'ioregionfd', 'lease', 'region', 'vmm', 'wire')),
     'LIB/libioregion.so', 'LIB/libioregion.so.0', 'LIB/libioregion.so.0.1.0', 'LIB/pkgconfig/libioregion.pc',
     'lib/systemd/catalog/ioregiond.catalog', 'lib/systemd/system-preset/80-ioregiond.preset',
     'lib/sysusers.d/ioregiond.conf',
     *(f'lib/systemd/system/{name}.service' for name in (
-        'ioregion-latch@', 'ioregion-scratch@', 'ioregion-uart@', 'ioregiond')),
+        'ioregion-debugcon@', 'ioregion-latch@', 'ioregion-pvpanic@', 'ioregion-scratch@', 'ioregion-uart@',
+        'ioregiond')),
     'share/bash-completion/completions/ioregionctl',
     'share/dbus-1/interfaces/org.ioregion1.xml', 'share/dbus-1/system-services/org.ioregion1.service',
     'share/dbus-1/system.d/org.ioregion1.conf',
     *(f'share/doc/ioregiond/{name}.md' for name in ('architecture', 'protocol', 'writing-a-device')),
     *(f'share/doc/ioregiond/examples/{name}' for name in (
         'fleet.json', 'locked-down.conf', 'locked-down.json', 'single-host.json')),
-    *(f'share/ioregiond/{name}.json' for name in ('device.schema', 'latch', 'policy.schema', 'scratch', 'uart')),
+    *(f'share/ioregiond/{name}.json' for name in (
+        'debugcon', 'device.schema', 'latch', 'policy.schema', 'pvpanic', 'scratch', 'uart')),
     'share/man/man1/ioregionctl.1', 'share/man/man3/libioregion.3', 'share/man/man5/ioregion-policy.5',
-    'share/man/man5/org.ioregion1.5', 'share/man/man8/ioregiond.8',
+    'share/man/man5/org.ioregion1.5', 'share/man/man8/ioregion-devices.8', 'share/man/man8/ioregiond.8',
 ]
 
 

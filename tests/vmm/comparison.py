@@ -46,11 +46,8 @@ class Case(programs.Case):
         self.assertIn(vm, self.vm_names(), qemu.error_text())
         return qemu
 
-    def attached(self, program, *arguments, vm=VM, **keywords):
-        """One of our devices on the VM."""
-        device = self.device(program, *arguments, vm=vm, **keywords)
-        device.words = device.said('attached to VM')
-        return device
+    def device(self, program, *arguments, vm=VM, **keywords):
+        return super().device(program, *arguments, vm=vm, **keywords)
 
     def image(self, name, *values):
         """QEMU's options to run that guest."""
