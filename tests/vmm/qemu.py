@@ -44,8 +44,8 @@ class Stream:
 class Qemu:
     """One QEMU. The guest's debug console is listened to; what it tells is in told()."""
 
-    def __init__(self, directory, *arguments, machine='pc', irqchip='on', smp=1, memory=32, paused=False,
-                 wrapper=(), environment=()):
+    def __init__(self, directory, *arguments, machine='pc', irqchip='on', smp=1, memory=32, tell_port=TELL_PORT,
+                 paused=False, wrapper=(), environment=()):
         self.deadline = time.monotonic() + LIMIT
         self.qmp, self.console = Stream(), Stream()
         self.greeted, self.lines, self.events = False, [], []
@@ -55,7 +55,7 @@ class Qemu:
                    '-display', 'none', *(['-S'] if paused else []),
                    '-chardev', f'socket,id=qmp,fd={self.qmp.theirs.fileno()}', '-mon', 'chardev=qmp,mode=control',
                    '-chardev', f'socket,id=told,fd={self.console.theirs.fileno()}',
-                   '-device', f'isa-debugcon,iobase={TELL_PORT},chardev=told',
+                   '-device', f'isa-debugcon,iobase={tell_port},chardev=told',
                    '-device', f'isa-debug-exit,iobase={EXIT_PORT},iosize=1', *arguments]
         with open(self.errors, 'w') as errors:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors,

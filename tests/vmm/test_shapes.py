@@ -21,7 +21,7 @@ class Shapes(comparison.Case):
         self.assertEqual(status, 0, theirs)
         qemu = self.run_qemu(*image, paused=True, **machine)
         self.scratches()
-        qemu.call('cont')
+        qemu.send('cont')
         ours, status = qemu.guest_ended()
         self.assertEqual(status, 0, ours)
         self.assertEqual(ours.splitlines(), theirs.splitlines())
@@ -55,7 +55,7 @@ class Straddling(comparison.Case):
         qemu = self.run_qemu('-device', 'pc-testdev', *self.image('straddle.rom'), paused=True)
         self.attached('scratch', '--base', '0xff000100', '--size', '128', '--name', 'registers')
         self.attached('scratch', '--space', 'pio', '--base', '0xe1', '--size', '2', '--name', 'ports')
-        qemu.call('cont')
+        qemu.send('cont')
         told, _ = qemu.guest_ended()
         self.assertEqual(told.splitlines(), list(Model().lines()))
 

@@ -19,7 +19,7 @@ class Uart(comparison.Case):
     def ours(self, guest):
         qemu = self.run_qemu(*self.image(guest), paused=True)
         uart = self.attached('uart', '--backend', f'file:{self.directory}/our-line')
-        qemu.call('cont')
+        qemu.send('cont')
         told, status = qemu.guest_ended()
         self.assertEqual(status, 0)
         uart.ended(0)
