@@ -7,6 +7,7 @@ import time
 import comparison
 import protocol
 from comparison import VM
+from qemu import KINDS, SANDBOX
 from rig import region
 
 PORT = 0x600
@@ -126,6 +127,27 @@ class Answering(Case):
         self.assertEqual(qemu.quit(), 0)
         device.ended(0)
         self.wait_until(lambda: not self.vm_names())
+
+
+    def test_every_machine(self):
+        """In QEMU's own sandbox, too."""
+        for kind in KINDS:
+            for irqchip in ('on', 'off', 'split'):
+                with self.subTest(kind=kind, irqchip=irqchip):
+                    qemu, device = self.started(*self.disk(), *SANDBOX, machine=kind, irqchip=irqchip)
+                    qemu.call('stop')
+                    qemu.call('cont')
+                    self.assert_alive(qemu)
+                    qemu.call('system_reset')
+                    qemu.wait_for_words('start 02 reads 00')
+                    self.assertEqual(qemu.human('savevm here'), '')
+                    self.assertEqual(qemu.human('loadvm here'), '')
+                    self.assert_alive(qemu)
+                    device.process.terminate()
+                    device.ended(0)
+                    qemu.wait_for_words('reads ff')
+                    self.assertEqual(qemu.quit(), 0)
+                    self.wait_until(lambda: not self.vm_names())
 
 
 class Silent(Case):
