@@ -37,7 +37,8 @@ static const char policy[] =
     "  \"vmms\": [ { \"name\": \"all\", \"match\": { \"user\": \"%s\" }, \"vms\": [ \"*\" ],"
     "               \"dispatch\": [ \"vmm\" ] } ],"
     "  \"devices\": [ { \"name\": \"all\", \"match\": { \"user\": \"%s\" }, \"vms\": [ \"*\" ],"
-    "                  \"regions\": [ { \"space\": \"mmio\", \"within\": [ \"0x0\", \"0xffffffff\" ] } ],"
+    "                  \"regions\": [ { \"space\": \"mmio\", \"within\": [ \"0x0\", \"0xffffffff\" ] },"
+    "                                 { \"space\": \"pio\", \"within\": [ \"0x0\", \"0xffff\" ] } ],"
     "                  \"limits\": { \"regions\": 64, \"channels\": 1 } } ],"
     "  \"limits\": { \"vms\": 100000, \"vms-per-user\": 100000, \"regions-per-vm\": 100000,"
     "                \"devices-per-unit\": 100000, \"attach-rate\": \"1000000/s\" } }";
