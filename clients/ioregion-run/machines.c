@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <systemd/sd-daemon.h>
 
 #include "follower.h"
 #include "internal/cleanup.h"
@@ -204,8 +205,9 @@ int machines_create_vm(int kvm, unsigned long type) {
             give_place_back(vm);
         return failed(-r);
     }
-    any = true;
     vm->fd = fd;
+    if (!atomic_exchange(&any, true))
+        sd_notify(false, "READY=1"); /* where the unit wants to know */
     errno = saved;
     return fd;
 }

@@ -100,7 +100,7 @@ class Manual(unittest.TestCase):
     def test_pages_are_well_formed(self):
         if not shutil.which('mandoc'):
             self.skipTest('no mandoc')
-        self.assertEqual(len(self.pages), 6)
+        self.assertEqual(len(self.pages), 7)
         for name in self.pages:
             lint = subprocess.run(['mandoc', '-Tlint', '-Wwarning', ROOT / 'doc' / name], capture_output=True, text=True,
                                   timeout=30)
@@ -118,7 +118,8 @@ class Manual(unittest.TestCase):
             self.assertIn(page, read('README.md'))
 
     def test_every_option_is_told(self):
-        for source, page in (('daemon/main.c', 'ioregiond.8'), ('clients/ioregionctl/main.c', 'ioregionctl.1')):
+        for source, page in (('daemon/main.c', 'ioregiond.8'), ('clients/ioregionctl/main.c', 'ioregionctl.1'),
+                             ('clients/ioregion-run/main.c', 'ioregion-run.1')):
             options = set(re.findall(r'\{"([a-z-]+)", (?:no|required)_argument', read(source)))
             entries = re.findall(r'^\.It .*Fl .*', self.pages[page], re.M)
             told = set(re.findall(r'Fl -([a-z-]+)', ' '.join(entries)))

@@ -14,12 +14,13 @@ import tap
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD, PREFIX = os.environ['IOREGION_BUILD'], os.environ['IOREGION_PREFIX']
-PROGRAMS = ['bin/ioregionctl', 'sbin/ioregiond', *(f'libexec/ioregiond/{name}' for name in (
+PROGRAMS = ['bin/ioregion-run', 'bin/ioregionctl', 'sbin/ioregiond', *(f'libexec/ioregiond/{name}' for name in (
     'example-latch', 'example-latch.py', 'ioregion-debugcon', 'ioregion-demo-vmm', 'ioregion-pvpanic',
     'ioregion-scratch', 'ioregion-uart'))]
 FILES = [
     *(f'include/ioregion/{name}.h' for name in ('device', 'ioregionfd', 'lease', 'region', 'vmm', 'wire')),
     'LIB/libioregion.so', 'LIB/libioregion.so.0', 'LIB/libioregion.so.0.1.0', 'LIB/pkgconfig/libioregion.pc',
+    'LIB/ioregiond/ioregion-run.so',
     'lib/systemd/catalog/ioregiond.catalog', 'lib/systemd/system-preset/80-ioregiond.preset',
     'lib/sysusers.d/ioregiond.conf',
     *(f'lib/systemd/system/{name}.service' for name in (
@@ -28,12 +29,12 @@ FILES = [
     'share/bash-completion/completions/ioregionctl',
     'share/dbus-1/interfaces/org.ioregion1.xml', 'share/dbus-1/system-services/org.ioregion1.service',
     'share/dbus-1/system.d/org.ioregion1.conf',
-    *(f'share/doc/ioregiond/{name}.md' for name in ('architecture', 'protocol', 'writing-a-device')),
+    *(f'share/doc/ioregiond/{name}.md' for name in ('architecture', 'protocol', 'unmodified-vmms', 'writing-a-device')),
     *(f'share/doc/ioregiond/examples/{name}' for name in (
         'fleet.json', 'locked-down.conf', 'locked-down.json', 'single-host.json')),
     *(f'share/ioregiond/{name}.json' for name in (
         'debugcon', 'device.schema', 'latch', 'policy.schema', 'pvpanic', 'scratch', 'uart')),
-    'share/man/man1/ioregionctl.1', 'share/man/man3/libioregion.3', 'share/man/man5/ioregion-policy.5',
+    'share/man/man1/ioregion-run.1', 'share/man/man1/ioregionctl.1', 'share/man/man3/libioregion.3', 'share/man/man5/ioregion-policy.5',
     'share/man/man5/org.ioregion1.5', 'share/man/man8/ioregion-devices.8', 'share/man/man8/ioregiond.8',
 ]
 

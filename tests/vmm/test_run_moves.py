@@ -2,6 +2,8 @@
 """What a VMM does beside running a guest, under ioregion-run."""
 
 import os
+import select
+import socket
 
 import moves
 import protocol
@@ -83,6 +85,21 @@ class Devices(moves.Case):
         for signal in range(1, 32):
             if signal not in (9, 19):  # which nobody can block
                 self.assertTrue(blocked['ioregion-run'] >> (signal - 1) & 1, signal)
+
+
+class Notification(moves.Case):
+    def test_ready_with_the_first_vm(self):
+        """What a unit of Type=notify waits for."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.bind(f'{self.directory}/ready')
+            notify.settimeout(LIMIT)
+            vmm = self.start(environment={'NOTIFY_SOCKET': f'{self.directory}/ready'})
+            self.assertEqual(vmm.ask('nothing'), 'what?')
+            self.assertFalse(select.select([notify], [], [], 0)[0])
+            self.assertEqual(vmm.ask('make 0'), 'made')
+            self.assertEqual(notify.recv(100), b'READY=1')
+            self.assertEqual(vmm.ask('make 1'), 'made')
+            self.assertFalse(select.select([notify], [], [], 0)[0])
 
 
 class Descriptors(moves.Case):
