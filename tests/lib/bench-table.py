@@ -10,11 +10,13 @@ BARS = {  # at most
     'exchange-1cpu': (1.25, 'the same on one CPU'),
     'exchange-10k': (1.05, 'with 10,000 regions / with one'),
     'guest-access': (1.05, 'brokered access / hand-written forwarder, guest on KVM'),
+    'seabios': (1.10, 'boot of SeaBIOS, its log through a device of ours / of QEMU'),
     'foreign-exits': (1.05, 'exits that are not ours, under ioregion-run / without it'),
     'attach': (1.6, 'attach to GRANT / bus call that learns as much of its caller'),
     'attach-growth': (1.5, 'attach number 1,000 / number 10'),
     'policy-1k': (2, 'decision with 1,000 rules / with 10'),
     'rss-per-region': (2, 'KiB of the broker for each region'),
+    'chardev': ('-', 'a write to our debug console / to the one of QEMU'),
 }
 
 figures = [json.loads(line) for line in sys.stdin if line.startswith('{"bench"')]
