@@ -15,8 +15,8 @@ struct follower {
     char name[128];
     struct ioregion_vmm *regions;
     pthread_t thread;
-    int stop;      /* eventfd */
-    bool had_one;  /* the name was ours before */
+    int stop;     /* eventfd */
+    bool had_one; /* the name was ours before */
 };
 
 /* Register VM follower->name with @options, and follow it; or -errno, and the reason was said. */

@@ -22,9 +22,9 @@
 #include "internal/cleanup.h"
 #include "say.h"
 
-#define VMS_MAX   64
+#define VMS_MAX 64
 #define VCPUS_MAX 4096
-#define WARNINGS  8 /* a VM: the guest could cause any number */
+#define WARNINGS 8 /* a VM: the guest could cause any number */
 
 struct vm {
     atomic_int fd;            /* -1 once closed */
@@ -47,7 +47,7 @@ static struct vm vms[VMS_MAX];
 static struct vcpu vcpus[VCPUS_MAX];
 static atomic_uint n_vcpus; /* places that were ever taken */
 static atomic_bool any;
-static pid_t owner;         /* of all of this */
+static pid_t owner; /* of all of this */
 static const struct configuration *configuration;
 
 static int kernel_ioctl(int fd, unsigned long request, unsigned long argument) {

@@ -73,7 +73,7 @@ PUBLIC int mprotect(void *address, size_t size, int protection) {
     return (int) syscall(SYS_mprotect, address, size, protection);
 }
 
-/* A VMM that has done well, but never had a VM, did something else than was asked for. One that forked left it to the child. */
+/* A VMM that did well without ever having a VM did something else than was asked for; or it left that to a child. */
 static void on_end(int status, void *userdata) {
     if (status != 0 || forked || machines_any())
         return;

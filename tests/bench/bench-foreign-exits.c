@@ -22,13 +22,13 @@
 #include "bench-broker.h"
 #include "clients/vmm/kvm.h"
 
-#define VM      "bench"
-#define PORT    0x80
-#define LOAD    0x1000
-#define EXITS   1000 /* a round is short, so that both meet the same weather */
-#define ROUNDS  100
+#define VM "bench"
+#define PORT 0x80
+#define LOAD 0x1000
+#define EXITS 1000 /* a round is short, so that both meet the same weather */
+#define ROUNDS 100
 #define REGIONS 64
-#define LIMIT   200 /* seconds, for everything */
+#define LIMIT 200 /* seconds, for everything */
 
 /* Read the port for ever. */
 static const uint8_t guest[] = {
@@ -120,7 +120,8 @@ static struct ioregion_device *attach_regions(void) {
     struct ioregion_device *device;
 
     for (unsigned i = 0; i < REGIONS; i++)
-        regions[i] = (struct ioregion_region){.space = IOREGION_PIO, .base = 0x4000 + 16 * i, .size = 1, .user_data = i};
+        regions[i] =
+            (struct ioregion_region){.space = IOREGION_PIO, .base = 0x4000 + 16 * i, .size = 1, .user_data = i};
     if (ioregion_device_attach(&device, VM, "elsewhere", regions, REGIONS, NULL, &ops, NULL) < 0) {
         fprintf(stderr, "bench: %s\n", ioregion_last_error());
         bench_fail("attach", EIO);
@@ -156,7 +157,8 @@ static void run_contest(const struct vmm *plain, const struct vmm *layered, unsi
 int main(int argc, char **argv) {
     static char self[4096];
     const char *const plainly[] = {self, "--vmm", NULL};
-    const char *const under[] = {BUILD_ROOT "/clients/ioregion-run/ioregion-run", "--vm", VM, "--", self, "--vmm", NULL};
+    const char *const under[] = {
+        BUILD_ROOT "/clients/ioregion-run/ioregion-run", "--vm", VM, "--", self, "--vmm", NULL};
     struct ioregion_device *device;
     struct vmm plain, layered;
     unsigned rounds;

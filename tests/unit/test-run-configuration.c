@@ -53,9 +53,18 @@ static void test_bad(void **state) {
         const char *text;
         int error;
     } texts[] = {
-        {"", -EINVAL},         {"vm=", -EINVAL},           {"vm=a/b", -EINVAL},          {"vm=.a", -EINVAL},
-        {"vm", -EINVAL},       {"vm=a\nother=1", -ENOENT}, {"vm=a\ndispatch=", -EINVAL}, {"vm=a\ndispatch=Auto", -EINVAL},
-        {"ceiling=", -EINVAL}, {"ceiling=all", -EINVAL},   {"reserve=pio:1", -EINVAL},   {"vm=a\n=", -ENOENT},
+        {"", -EINVAL},
+        {"vm=", -EINVAL},
+        {"vm=a/b", -EINVAL},
+        {"vm=.a", -EINVAL},
+        {"vm", -EINVAL},
+        {"vm=a\nother=1", -ENOENT},
+        {"vm=a\ndispatch=", -EINVAL},
+        {"vm=a\ndispatch=Auto", -EINVAL},
+        {"ceiling=", -EINVAL},
+        {"ceiling=all", -EINVAL},
+        {"reserve=pio:1", -EINVAL},
+        {"vm=a\n=", -ENOENT},
         {"vm=12345678901234567890123456789012345678901234567890123456789012345", -EINVAL},
     };
     struct configuration configuration;

@@ -18,7 +18,7 @@
 #include "clients/vmm/kvm.h"
 
 #define LOAD 0x1000
-#define VMS  8
+#define VMS 8
 
 static const uint8_t guest[] = {
     0xba, 0xf8, 0x03, /* 1: mov dx, 0x3f8 */

@@ -15,8 +15,8 @@ with open(f'{os.environ["IOREGION_SOURCE"]}/doc/unmodified-vmms.md') as document
     TEXT = document.read()
 # What libvirt 9 starts, shortened: to ask, and for a domain
 PROBE = '-S -no-user-config -nodefaults -nographic -machine none,accel=kvm:tcg -qmp stdio'
-DOMAIN = ('-name guest=alpha-1,debug-threads=on -S -machine pc,usb=off,dump-guest-core=off -accel kvm -cpu qemu64,-sse3 '
-          '-m 32 -smp 1 -no-user-config -nodefaults -display none -qmp stdio '
+DOMAIN = ('-name guest=alpha-1,debug-threads=on -S -machine pc,usb=off,dump-guest-core=off -accel kvm '
+          '-cpu qemu64,-sse3 -m 32 -smp 1 -no-user-config -nodefaults -display none -qmp stdio '
           '-sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny')
 
 

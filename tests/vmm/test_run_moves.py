@@ -25,7 +25,8 @@ class Devices(moves.Case):
         self.wait_until(lambda: not self.vm_names())
 
     def test_options_reach_the_broker(self):
-        self.made('--reserve', 'pio:0x3f8:8', '--reserve', 'mmio:0xd0000:4K', '--ceiling', 'replay', '--dispatch', 'vmm')
+        self.made('--reserve', 'pio:0x3f8:8', '--reserve', 'mmio:0xd0000:4K', '--ceiling', 'replay', '--dispatch',
+                  'vmm')
         vm = self.properties(rig.path_of('vm'), 'org.ioregion1.VM')
         self.assertEqual((vm['Ceiling'], vm['Dispatch']), (['replay'], 'vmm'))
         with self.refused('RegionOverlap'):
