@@ -167,6 +167,8 @@ static struct vm *take_place(void) {
         vm->warnings = 0;
     }
     pthread_mutex_unlock(&lock);
+    if (!vm)
+        say("VM %s: there are %d beside it in this process, and no room for more", configuration->vm, VMS_MAX);
     return vm;
 }
 
@@ -176,12 +178,16 @@ static void give_place_back(struct vm *vm) {
     pthread_mutex_unlock(&lock);
 }
 
+/* Or say why not. */
 static int register_vm(struct vm *vm, int kvm, int fd) {
     struct ioregion_vmm_options options = configuration->options;
     int size = kernel_ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0), number = (int) (vm - vms) + 1;
 
-    if (size < 0)
-        return -errno;
+    if (size < 0) {
+        size = -errno;
+        say("VM %s: size of a vCPU: %s", configuration->vm, strerrordesc_np(-size));
+        return size;
+    }
     vm->run_size = (size_t) size;
     options.vm_fd = fd;
     snprintf(vm->follower.name, sizeof(vm->follower.name), number > 1 ? "%s.%d" : "%s", configuration->vm, number);
