@@ -21,7 +21,7 @@ static bool keeps_features(uint64_t granted, struct policy_verdict *verdict) {
 
 bool vm_is_allowed(const struct vm *vm, const struct policy *policy, struct policy_verdict *ret_verdict) {
     const struct policy_subject subject = identity_subject(vm->owner);
-    const struct policy_register question = {.vm = vm->name, .dispatch = POLICY_DISPATCH_VMM};
+    const struct policy_register question = {.vm = vm->name, .dispatch = vm->dispatch};
 
     policy_check_register(policy, &subject, &question, ret_verdict);
     return keeps_features(vm->dispatcher->type->features & vm->ceiling & vm->features, ret_verdict);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "allowed.h"
 #include "attach.h"
@@ -18,10 +17,10 @@ struct attachment {
     struct broker *broker;
     struct device *device;
     bool resume;
-    struct identity *identity;        /* until the device has it */
-    struct lease *lease;              /* likewise */
-    char *rule;                       /* likewise, where it resumes */
-    int *dispatcher_fds, *device_fds; /* the channels' ends; the dispatcher's stay with the device on commit */
+    struct identity *identity;     /* until the device has it */
+    struct lease *lease;           /* likewise */
+    char *rule;                    /* likewise, where it resumes */
+    struct channel_ends *channels; /* the dispatcher's ends stay with the device on commit */
     size_t n_channels;
     uint64_t policy_generation; /* of the policy that was asked */
     size_t pending;             /* answers that the dispatcher owes us, and one while we are asking */
@@ -31,12 +30,9 @@ struct attachment {
 };
 
 static void attachment_free(struct attachment *a) {
-    for (size_t i = 0; i < a->n_channels; i++) {
-        fd_close(a->dispatcher_fds[i]);
-        fd_close(a->device_fds[i]);
-    }
-    free(a->dispatcher_fds);
-    free(a->device_fds);
+    for (size_t i = 0; i < a->n_channels; i++)
+        channel_ends_close(&a->channels[i]);
+    free(a->channels);
     free(a->rule);
     lease_free(a->lease);
     identity_free(a->identity);
@@ -44,17 +40,16 @@ static void attachment_free(struct attachment *a) {
 }
 
 static int make_channels(struct attachment *a, size_t n_channels) {
-    a->dispatcher_fds = calloc(n_channels, sizeof(int));
-    a->device_fds = calloc(n_channels, sizeof(int));
-    if (!a->dispatcher_fds || !a->device_fds)
+    struct dispatcher *dispatcher = a->device->vm->dispatcher;
+    int r;
+
+    a->channels = calloc(n_channels, sizeof(*a->channels));
+    if (!a->channels)
         return -ENOMEM;
     for (; a->n_channels < n_channels; a->n_channels++) {
-        int pair[2];
-
-        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-            return -errno;
-        a->dispatcher_fds[a->n_channels] = pair[0];
-        a->device_fds[a->n_channels] = pair[1];
+        r = dispatcher->type->make_channel(dispatcher, &a->channels[a->n_channels]);
+        if (r < 0)
+            return r;
     }
     return 0;
 }
@@ -87,8 +82,11 @@ static int send_grant(struct attachment *a, const struct device *device, struct 
         .channels = (uint32_t) device->n_channels,
         .regions = (uint32_t) device->n_regions,
     };
+    int fds[IOREGION_LEASE_FDS_MAX];
 
-    return lease_send(lease, &grant.header, a->device_fds, a->n_channels);
+    for (size_t i = 0; i < a->n_channels; i++)
+        fds[i] = a->channels[i].device;
+    return lease_send(lease, &grant.header, fds, a->n_channels);
 }
 
 /* The device keeps the dispatcher's ends, to cut its channels by. */
@@ -96,7 +94,8 @@ static void keep_channels(struct attachment *a) {
     struct device *device = a->device;
 
     for (size_t i = 0; i < a->n_channels; i++) {
-        device->channels[i].fd = STEAL_FD(a->dispatcher_fds[i]);
+        device->channels[i].fd = STEAL_FD(a->channels[i].dispatcher);
+        device->channels[i].open = true;
         device->channels[i].events = 0;
     }
 }
@@ -161,15 +160,23 @@ static void attachment_conclude(struct attachment *a) {
         r = check_new_policy(a, &refusal);
         return r < 0 ? attachment_fail(a, r, &refusal) : attachment_commit(a);
     }
-    if (r == -ETIMEDOUT || r == -EBUSY)
+    switch (r) {
+    case -ETIMEDOUT:
+    case -EBUSY:
         r = refuse(&refusal, REFUSAL_BUSY, "the VMM of %s does not answer the broker: try again", vm);
-    else if (r == -ECONNRESET)
+        break;
+    case -ECONNRESET:
+    case -ESRCH:
         r = refuse(&refusal, REFUSAL_VM_GONE, "VM %s ended meanwhile", vm);
-    else if (r == -EADDRINUSE)
+        break;
+    case -EADDRINUSE:
         r = refuse(&refusal, REFUSAL_REGION_OVERLAP,
                    "a region lies in guest memory of VM %s: no access would ever reach the device", vm);
-    else
-        r = refuse(&refusal, REFUSAL_NO_DISPATCHER, "the VMM of %s can't add the region: %s", vm, strerror(-r));
+        break;
+    default:
+        r = refuse(&refusal, REFUSAL_NO_DISPATCHER, "the %s dispatcher of %s can't add the region: %s",
+                   a->device->vm->dispatcher->type->name, vm, strerror(-r));
+    }
     attachment_fail(a, r, &refusal);
 }
 
@@ -191,12 +198,10 @@ static void asked(struct attachment *a, int r) {
 static void ask_for_regions(struct attachment *a) {
     const struct device *device = a->device;
     struct dispatcher *dispatcher = device->vm->dispatcher;
-    _cleanup_(freep) bool *sent = calloc(a->n_channels, sizeof(bool));
+    bool added[IOREGION_LEASE_FDS_MAX] = {false};
     int r;
 
     a->pending = 1;
-    if (!sent)
-        return on_answer(a, -ENOMEM, NULL);
     for (size_t i = 0; i < device->n_regions && a->error == 0; i++) {
         const struct region *region = &device->regions[i];
         const struct ioregion_lease_region_add add = {
@@ -214,12 +219,12 @@ static void ask_for_regions(struct attachment *a) {
         };
 
         a->pending++;
-        r = dispatcher->type->add(dispatcher, &add, sent[region->channel] ? -1 : a->dispatcher_fds[region->channel],
-                                  on_answer, a);
+        r = dispatcher->type->add(dispatcher, &add, &a->channels[region->channel], !added[region->channel], on_answer,
+                                  a);
         if (r >= 0)
             a->device->n_added++;
         asked(a, r);
-        sent[region->channel] = true;
+        added[region->channel] = true;
     }
     on_answer(a, 0, NULL);
 }
@@ -231,7 +236,7 @@ static void ask_for_swaps(struct attachment *a) {
     a->pending = 1;
     for (size_t i = 0; i < device->n_channels && a->error == 0; i++) {
         a->pending++;
-        asked(a, dispatcher->type->swap(dispatcher, device->channels[i].id, a->dispatcher_fds[i], on_answer, a));
+        asked(a, dispatcher->type->swap(dispatcher, device->channels[i].id, &a->channels[i], on_answer, a));
     }
     on_answer(a, 0, NULL);
 }

@@ -8,6 +8,7 @@
 #include "bus-object.h"
 #include "bus-request.h"
 #include "bus-value.h"
+#include "dispatch-kernel.h"
 #include "dispatch-vmm.h"
 #include "reload.h"
 
@@ -151,12 +152,18 @@ static int get_version(sd_bus *connection, const char *path, const char *interfa
 
 static int get_dispatchers(sd_bus *connection, const char *path, const char *interface, const char *property,
                            sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
+    if (dispatch_kernel_available())
+        return sd_bus_message_append(reply, "as", 2, dispatch_kernel_type.name, dispatch_vmm_type.name);
     return sd_bus_message_append(reply, "as", 1, dispatch_vmm_type.name);
 }
 
 static int get_features(sd_bus *connection, const char *path, const char *interface, const char *property,
                         sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
-    return append_features(reply, dispatch_vmm_type.features);
+    uint64_t features = dispatch_vmm_type.features;
+
+    if (dispatch_kernel_available())
+        features |= dispatch_kernel_type.features;
+    return append_features(reply, features);
 }
 
 static int append_count(sd_bus_message *reply, size_t count) {

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
-#include <sys/socket.h>
 
 #include "audit.h"
 #include "device.h"
 
 void device_cut(struct device *device) {
+    struct dispatcher *dispatcher = device->vm->dispatcher;
+
     for (size_t i = 0; i < device->n_channels; i++) {
         struct channel *channel = &device->channels[i];
 
-        if (channel->fd >= 0)
-            shutdown(channel->fd, SHUT_RDWR);
+        if (channel->open)
+            dispatcher->type->cut(dispatcher, channel->id, channel->fd);
+        channel->open = false;
         channel->fd = fd_close(channel->fd);
     }
 }

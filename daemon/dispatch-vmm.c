@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <string.h>
 #include <sys/queue.h>
+#include <sys/socket.h>
 
 #include <ioregion/wire.h>
 #include "dispatch-vmm.h"
@@ -209,21 +210,35 @@ static int enqueue(struct dispatcher *dispatcher, const struct ioregion_lease_he
     return 0;
 }
 
-static int vmm_add(struct dispatcher *dispatcher, const struct ioregion_lease_region_add *region, int fd,
-                   dispatcher_done_t done, void *userdata) {
+static int vmm_make_channel(struct dispatcher *dispatcher, struct channel_ends *ret_ends) {
+    int pair[2];
+
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+        return -errno;
+    *ret_ends = (struct channel_ends){.dispatcher = pair[0], .device = pair[1]};
+    return 0;
+}
+
+static int vmm_add(struct dispatcher *dispatcher, const struct ioregion_lease_region_add *region,
+                   const struct channel_ends *ends, bool first, dispatcher_done_t done, void *userdata) {
     struct ioregion_lease_region_add add = *region;
 
     add.header = (struct ioregion_lease_header){IOREGION_LEASE_REGION_ADD, sizeof(add)};
-    return enqueue(dispatcher, &add.header, fd, done, userdata);
+    return enqueue(dispatcher, &add.header, first ? ends->dispatcher : -1, done, userdata);
 }
 
-static int vmm_swap(struct dispatcher *dispatcher, uint32_t channel, int fd, dispatcher_done_t done, void *userdata) {
+static int vmm_swap(struct dispatcher *dispatcher, uint32_t channel, const struct channel_ends *ends,
+                    dispatcher_done_t done, void *userdata) {
     const struct ioregion_lease_region_swap swap = {
         .header = {IOREGION_LEASE_REGION_SWAP, sizeof(swap)},
         .channel = channel,
     };
 
-    return enqueue(dispatcher, &swap.header, fd, done, userdata);
+    return enqueue(dispatcher, &swap.header, ends->dispatcher, done, userdata);
+}
+
+static void vmm_cut(struct dispatcher *dispatcher, uint32_t channel, int fd) {
+    shutdown(fd, SHUT_RDWR);
 }
 
 static int vmm_remove(struct dispatcher *dispatcher, uint64_t region, dispatcher_done_t done, void *userdata) {
@@ -291,8 +306,10 @@ static struct dispatcher *vmm_free(struct dispatcher *dispatcher) {
 const struct dispatcher_type dispatch_vmm_type = {
     .name = "vmm",
     .features = IOREGION_FEATURE_POSTED_WRITES | IOREGION_FEATURE_REPLAY,
+    .make_channel = vmm_make_channel,
     .add = vmm_add,
     .swap = vmm_swap,
+    .cut = vmm_cut,
     .remove = vmm_remove,
     .stats = vmm_stats,
     .forget = vmm_forget,

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
-#include <stdbool.h>
 #include <poll.h>
 #include <search.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
+#include <systemd/sd-bus.h>
 #include <systemd/sd-login.h>
 
 #include "identity.h"
@@ -64,6 +64,7 @@ struct identity *identity_free(struct identity *identity) {
         return NULL;
     free(identity->gids);
     free(identity->unit);
+    fd_close(identity->pidfd);
     free(identity);
     return NULL;
 }
@@ -74,36 +75,94 @@ int identity_same_owner(const struct identity *a, const struct identity *b) {
     return !a->unit && !b->unit && a->uid == b->uid;
 }
 
-static bool has_exited(int pidfd) {
-    struct pollfd p = {.fd = pidfd, .events = POLLIN};
+bool identity_exited(const struct identity *identity) {
+    struct pollfd p = {.fd = identity->pidfd, .events = POLLIN};
 
     return poll(&p, 1, 0) != 0;
 }
 
 /*
- * The kernel vouched for the pid in PROOF, after the pidfd was opened; the unit was read by pid. If the process that
- * the pidfd holds lives still, then the pid was never free in between, and the unit is its.
+ * Of the process that pidfd holds: if it lives once its unit was read by pid, then the pid was never free in between,
+ * and the unit is its. Only "it runs in none" makes it one without a unit: others own different things, and are
+ * counted elsewhere.
  */
-static int identity_read(const struct proof *proof, struct identity **ret_identity) {
+static int read_unit(struct identity *identity) {
+    int r = sd_pid_get_unit(identity->pid, &identity->unit);
+
+    if (r < 0 && r != -ENODATA && r != -ENOMEDIUM)
+        return r;
+    return identity_exited(identity) ? -ESRCH : 0;
+}
+
+static int read_account(struct identity *identity) {
+    const uint64_t mask = SD_BUS_CREDS_EUID | SD_BUS_CREDS_EGID | SD_BUS_CREDS_SUPPLEMENTARY_GIDS;
+    _cleanup_(sd_bus_creds_unrefp) sd_bus_creds *creds = NULL;
+    const gid_t *gids;
+    gid_t gid;
+    int r, n;
+
+    r = sd_bus_creds_new_from_pid(&creds, identity->pid, mask);
+    if (r < 0)
+        return r;
+    r = sd_bus_creds_get_euid(creds, &identity->uid);
+    if (r >= 0)
+        r = sd_bus_creds_get_egid(creds, &gid);
+    if (r < 0)
+        return r;
+    n = sd_bus_creds_get_supplementary_gids(creds, &gids);
+    if (n < 0)
+        return n;
+    identity->gids = malloc(((size_t) n + 1) * sizeof(gid_t));
+    if (!identity->gids)
+        return -ENOMEM;
+    memcpy(identity->gids, gids, (size_t) n * sizeof(gid_t));
+    identity->gids[n] = gid;
+    identity->n_gids = (size_t) n + 1;
+    return 0;
+}
+
+static int open_pidfd(pid_t pid) {
+    int fd = (int) syscall(SYS_pidfd_open, pid, 0);
+
+    if (fd < 0)
+        return errno == EINVAL ? -ESRCH : -errno;
+    return fd;
+}
+
+int identity_of_process(pid_t pid, struct identity **ret_identity) {
     _cleanup_(identity_freep) struct identity *identity = calloc(1, sizeof(*identity));
     int r;
 
     if (!identity)
         return -ENOMEM;
+    identity->pid = pid;
+    identity->pidfd = open_pidfd(pid);
+    r = identity->pidfd < 0 ? identity->pidfd : read_account(identity);
+    if (r >= 0)
+        r = read_unit(identity);
+    if (r < 0)
+        return r;
+    *ret_identity = STEAL(identity);
+    return 0;
+}
+
+/* The kernel vouched for the pid in PROOF, after the pidfd was opened. */
+static int identity_read(struct proof *proof, struct identity **ret_identity) {
+    _cleanup_(identity_freep) struct identity *identity = calloc(1, sizeof(*identity));
+    int r;
+
+    if (!identity)
+        return -ENOMEM;
+    identity->pidfd = STEAL_FD(proof->pidfd);
     identity->pid = proof->prover.pid;
     identity->uid = proof->prover.uid;
     r = lease_peer_groups(proof->lease, &identity->gids, &identity->n_gids);
     if (r < 0)
         return r;
     identity->gids[identity->n_gids++] = proof->prover.gid;
-
-    /* only "it runs in none" makes it one without a unit: others own different things, and are counted elsewhere */
-    r = sd_pid_get_unit(identity->pid, &identity->unit);
-    if (r < 0 && r != -ENODATA && r != -ENOMEDIUM)
+    r = read_unit(identity);
+    if (r < 0)
         return r;
-    if (has_exited(proof->pidfd))
-        return -ESRCH;
-
     *ret_identity = STEAL(identity);
     return 0;
 }
@@ -225,11 +284,11 @@ int proof_new(struct proof **ret_proof, struct proof_set *set, sd_event *event, 
     r = charge_pending(proof, ret_refusal);
     if (r < 0)
         return r;
-    proof->pidfd = (int) syscall(SYS_pidfd_open, proof->peer.pid, 0);
+    proof->pidfd = open_pidfd(proof->peer.pid);
     if (proof->pidfd < 0)
-        return errno == ESRCH || errno == EINVAL
+        return proof->pidfd == -ESRCH
                    ? refuse(ret_refusal, REFUSAL_IDENTITY_UNPROVEN, "the process that made the lease has exited")
-                   : -errno;
+                   : proof->pidfd;
     r = sd_event_add_time_relative(event, &proof->timeout, CLOCK_MONOTONIC, IOREGION_LEASE_PROOF_USEC, 1, on_timeout,
                                    proof);
     if (r < 0)

@@ -9,6 +9,8 @@
  * hold, that the process the kernel names is alive while we read its unit. doc/protocol.md has the argument.
  */
 
+#include <stdbool.h>
+
 #include "lease.h"
 
 struct identity {
@@ -17,10 +19,17 @@ struct identity {
     gid_t *gids; /* supplementary groups and the primary one */
     size_t n_gids;
     char *unit; /* NULL: it runs in none */
+    int pidfd;
 };
 
 struct identity *identity_free(struct identity *identity);
 DEFINE_CLEANUP(identity_free, struct identity *);
+
+/* Who a process is that nobody proved to be: for those who name it on an operator's behalf. -ESRCH: there is none. */
+int identity_of_process(pid_t pid, struct identity **ret_identity);
+
+/* As long as it has not, its pid is no other process's. */
+bool identity_exited(const struct identity *identity);
 
 /* The same unit; where neither has one, the same user. */
 int identity_same_owner(const struct identity *a, const struct identity *b);

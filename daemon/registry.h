@@ -35,7 +35,8 @@ struct region {
 
 struct channel {
     uint32_t id;     /* to the dispatcher; never used twice in a VM's life */
-    int fd;          /* a duplicate of the dispatcher's end, to cut the channel by; -1 once it was cut */
+    bool open;       /* granted, and not cut */
+    int fd;          /* of the dispatcher's end, to cut the channel by; -1 where that is no descriptor */
     unsigned events; /* losses that the dispatcher told us of since the last swap */
 };
 
@@ -69,6 +70,7 @@ struct vm {
     char *rule; /* of the policy: the one that granted it */
     struct account *account;
     struct dispatcher *dispatcher;
+    unsigned dispatch; /* which, as a POLICY_DISPATCH_* bit */
     uint64_t ceiling;  /* UINT64_MAX for none */
     uint64_t features; /* that its rule lets devices have */
     uint64_t next_region;

@@ -7,6 +7,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 
+#include <ioregion/ioregionfd.h>
 #include "sandbox-calls.h"
 
 /*
@@ -112,10 +113,16 @@ const struct sandbox_call sandbox_calls[] = {
     ONLY(fcntl, 1, F_SETFL),
     ONLY(fcntl, 1, F_ADD_SEALS), /* sd-journal, when a record is too long for a datagram */
     ONLY(fcntl, 1, F_GET_SEALS),
-    ALLOW(memfd_create),      /* the same */
-    ONLY(ioctl, 1, TCGETS),   /* stdio: is standard error a terminal? */
-    ONLY(ioctl, 1, SIOCINQ),  /* sd-bus on connecting */
-    ONLY(ioctl, 1, SIOCOUTQ), /* is the journal's socket empty? */
+    ALLOW(memfd_create),                   /* the same */
+    ONLY(ioctl, 1, TCGETS),                /* stdio: is standard error a terminal? */
+    ONLY(ioctl, 1, SIOCINQ),               /* sd-bus on connecting */
+    ONLY(ioctl, 1, SIOCOUTQ),              /* is the journal's socket empty? */
+    ONLY(ioctl, 1, IOREGIONFD_GET_INFO),   /* the kernel dispatcher: is it there? */
+    ONLY(ioctl, 1, IOREGIONFD_BIND_VM),    /* a VM is registered */
+    ONLY(ioctl, 1, KVM_CREATE_IOREGIONFD), /* a device attaches */
+    ONLY(ioctl, 1, KVM_SET_IOREGION),      /* the same; comes back, and goes */
+    ONLY(ioctl, 1, IOREGIONFD_CUT_REGION), /* is cut off */
+    ONLY(ioctl, 1, IOREGIONFD_GET_STATS),  /* what people ask for */
 
     /* processes: whose lease is it, and is it still there */
     ALLOW(pidfd_open), /* step two of the proof */

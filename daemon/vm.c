@@ -7,6 +7,7 @@
 #include "allowed.h"
 #include "audit.h"
 #include "device.h"
+#include "dispatch-kernel.h"
 #include "dispatch-vmm.h"
 #include "vm.h"
 
@@ -30,7 +31,7 @@ static int match_region(struct device *device, void *userdata) {
     return 0;
 }
 
-/* The VMM tells of a loss. It may well speak of a region that we just ended: that is no fault. */
+/* The dispatcher tells of a loss. A VMM may well speak of a region that we just ended: that is no fault. */
 static void on_event(void *userdata, uint64_t region, enum ioregion_lease_event_what what) {
     struct event_search search = {.region = region};
     struct vm *vm = userdata;
@@ -126,9 +127,32 @@ static int check_vm_fd(int fd, struct refusal *ret_refusal) {
     return 0;
 }
 
+/* The kernel's, if it would do and can be had; else the VMM's. An adopted VM's VMM knows nothing of us. */
+static int choose_dispatcher(struct vm *vm, const struct register_request *request, unsigned allowed,
+                             struct refusal *ret_refusal) {
+    unsigned choice = request->dispatch & allowed;
+
+    if (request->pid)
+        choice &= POLICY_DISPATCH_KERNEL;
+    if (choice & POLICY_DISPATCH_KERNEL && request->vm_fd >= 0 && dispatch_kernel_available())
+        vm->dispatch = POLICY_DISPATCH_KERNEL;
+    else if (choice & POLICY_DISPATCH_VMM)
+        vm->dispatch = POLICY_DISPATCH_VMM;
+    else if (!(choice & POLICY_DISPATCH_KERNEL))
+        return refuse(ret_refusal, REFUSAL_NO_DISPATCHER,
+                      "a VM that is adopted needs the kernel dispatcher, which was not asked for or is not allowed");
+    else if (request->vm_fd < 0)
+        return refuse(ret_refusal, REFUSAL_NO_DISPATCHER, "the kernel dispatcher needs the option vm-fd");
+    else
+        return refuse(ret_refusal, REFUSAL_NO_DISPATCHER,
+                      "the kernel dispatcher is not available on this host (is ioregionfd.ko loaded?)%s",
+                      request->pid ? "" : ": ask for auto or vmm");
+    return 0;
+}
+
 static int check_register(struct vm *vm, const struct register_request *request, struct refusal *ret_refusal) {
     const struct policy_subject subject = identity_subject(vm->owner);
-    const struct policy_register question = {.vm = request->name, .dispatch = POLICY_DISPATCH_VMM};
+    const struct policy_register question = {.vm = request->name, .dispatch = request->dispatch};
     struct policy_verdict verdict;
     int r;
 
@@ -140,15 +164,65 @@ static int check_register(struct vm *vm, const struct register_request *request,
         if (r < 0)
             return r;
     }
-    if (!(request->dispatch & POLICY_DISPATCH_VMM))
-        return refuse(ret_refusal, REFUSAL_NO_DISPATCHER,
-                      "the kernel dispatcher is not available on this host: ask for auto or vmm");
+    r = choose_dispatcher(vm, request, verdict.dispatch, ret_refusal);
+    if (r < 0)
+        return r;
     if (broker_find_vm(vm->broker, request->name))
         return refuse(ret_refusal, REFUSAL_VM_EXISTS, "VM %s is registered already", request->name);
     vm->name = strdup(request->name);
     vm->rule = strdup(verdict.rule);
     vm->features = verdict.features;
     return vm->name && vm->rule ? 0 : -ENOMEM;
+}
+
+/* An adopted VM is its own process's, whoever asks; and operators alone may. */
+static int adopt(struct vm *vm, const struct register_request *request, struct refusal *ret_refusal) {
+    const struct policy_subject subject = identity_subject(vm->owner);
+    struct identity *owner;
+    int r;
+
+    if (!request->pid)
+        return 0;
+    if (!policy_operator(vm->broker->policy, &subject))
+        return refuse(ret_refusal, REFUSAL_POLICY_DENIED, "the option pid is for operators");
+    r = identity_of_process((pid_t) request->pid, &owner);
+    if (r == -ESRCH)
+        return refuse(ret_refusal, REFUSAL_NOT_A_VM, "there is no process %u", request->pid);
+    if (r < 0)
+        return r;
+    identity_free(vm->owner);
+    vm->owner = owner;
+    return 0;
+}
+
+static int refuse_binding(const struct vm *vm, int error, struct refusal *ret_refusal) {
+    switch (error) {
+    case -EPERM:
+    case -ESRCH:
+        return refuse(ret_refusal, REFUSAL_NOT_A_VM, "vm-fd is not a VM of process %d", (int) vm->owner->pid);
+    case -EBUSY:
+        return refuse(ret_refusal, REFUSAL_VM_EXISTS, "the VM behind vm-fd is registered already, by whatever name");
+    case -ENOSPC:
+        return refuse(ret_refusal, REFUSAL_NO_DISPATCHER, "the VM has no place left on its buses: ask for vmm");
+    default:
+        return error;
+    }
+}
+
+/* The VM's descriptor is closed with the request: the module's handle keeps nothing of the VM alive. */
+static int make_dispatcher(struct vm *vm, const struct register_request *request, struct lease *lease,
+                           struct refusal *ret_refusal) {
+    struct broker *broker = vm->broker;
+    int r;
+
+    if (vm->dispatch == POLICY_DISPATCH_VMM)
+        return dispatch_vmm_new(&vm->dispatcher, broker->event, lease, on_event, on_gone, vm);
+    r = dispatch_kernel_new(&vm->dispatcher, broker->event, request->vm_fd, vm->owner->pid, lease, request->pid == 0,
+                            on_event, on_gone, vm);
+    if (r < 0)
+        return refuse_binding(vm, r, ret_refusal);
+    /* the module took the pid's word for it */
+    return identity_exited(vm->owner) ? refuse_binding(vm, -ESRCH, ret_refusal) : 0;
 }
 
 int vm_new(struct vm **ret_vm, struct broker *broker, const struct register_request *request, struct identity *identity,
@@ -163,6 +237,9 @@ int vm_new(struct vm **ret_vm, struct broker *broker, const struct register_requ
     }
     *vm = (struct vm){
         .broker = broker, .owner = identity, .ceiling = request->ceiling, .next_region = 1, .next_channel = 1};
+    r = adopt(vm, request, ret_refusal);
+    if (r < 0)
+        return r;
     r = check_register(vm, request, ret_refusal);
     if (r < 0)
         return r;
@@ -172,7 +249,7 @@ int vm_new(struct vm **ret_vm, struct broker *broker, const struct register_requ
     r = charge_vm(vm, ret_refusal);
     if (r < 0)
         return r;
-    r = dispatch_vmm_new(&vm->dispatcher, broker->event, STEAL(owned), on_event, on_gone, vm);
+    r = make_dispatcher(vm, request, STEAL(owned), ret_refusal);
     if (r < 0)
         return r;
     r = registry_add_vm(vm);

@@ -11,10 +11,11 @@
 
 #include <linux/anon_inodes.h>
 #include <linux/file.h>
+#include <linux/magic.h>
 #include <linux/sched/task.h>
 #include <linux/slab.h>
+#include <linux/string.h>
 
-#include "compat.h"
 #include "internal.h"
 
 static void sentinel_destructor(struct kvm_io_device *dev)
@@ -36,6 +37,20 @@ static bool match_open_sentinel(struct kvm_io_device *dev, void *arg)
 {
 	return dev->ops == &sentinel_ops &&
 	       !container_of(dev, struct ioregion_vm, sentinel)->closed;
+}
+
+/*
+ * Is the file a VM's? From 6.18 on KVM keeps file_is_kvm() to itself. Its own
+ * files tell as much: names of anonymous inodes are the kernel's to give, and
+ * operations belong to KVM's half for the CPU at hand, or to no module.
+ */
+static bool is_vm(const struct file *file)
+{
+	const struct module *owner = file->f_op->owner;
+
+	return file_inode(file)->i_sb->s_magic == ANON_INODE_FS_MAGIC &&
+	       !strcmp(file->f_path.dentry->d_name.name, "kvm-vm") &&
+	       (!owner || !strcmp(owner->name, "kvm_amd") || !strcmp(owner->name, "kvm_intel"));
 }
 
 /* Does that process run this VM? KVM holds the VM's address space, so no other can look like it. */
@@ -128,7 +143,7 @@ long ioregion_vm_bind(const struct ioregionfd_bind_vm *bind)
 	file = fget(bind->vm_fd);
 	if (!file)
 		return -EBADF;
-	if (ioregion_file_is_vm(file))
+	if (is_vm(file))
 		ret = check_owner(file->private_data, bind->pid);
 	if (!ret)
 		ret = bind_kvm(file->private_data);

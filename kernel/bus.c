@@ -30,6 +30,24 @@ static bool overlaps(const struct kvm_io_bus *bus, gpa_t addr, int len)
 	return false;
 }
 
+/*
+ * Memory and the local APIC take accesses before any bus sees them. What only
+ * SMM has there does not count: it hides nothing from the rest.
+ */
+static bool hidden(struct kvm *kvm, gpa_t addr, int len)
+{
+	struct kvm_memslot_iter iter;
+	gpa_t last = addr + len - 1;
+
+	if (kvm->arch.irqchip_mode != KVM_IRQCHIP_NONE && last >= APIC_DEFAULT_PHYS_BASE &&
+	    addr < APIC_DEFAULT_PHYS_BASE + PAGE_SIZE)
+		return true;
+	kvm_for_each_memslot_in_gfn_range(&iter, kvm_memslots(kvm), gpa_to_gfn(addr),
+					  gpa_to_gfn(last) + 1)
+		return true;
+	return false;
+}
+
 unsigned int ioregion_bus_count(struct kvm *kvm, enum kvm_bus idx, ioregion_match_t match,
 				void *arg)
 {
@@ -55,7 +73,7 @@ int ioregion_bus_insert(struct kvm *kvm, enum kvm_bus idx, gpa_t addr, int len,
 
 	if (!bus)
 		return -ENOMEM;
-	if (overlaps(bus, addr, len))
+	if (overlaps(bus, addr, len) || (idx == KVM_MMIO_BUS && hidden(kvm, addr, len)))
 		return -EEXIST;
 	if (bus->dev_count - bus->ioeventfd_count >= NR_IOBUS_DEVS)
 		return -ENOSPC;

@@ -14,6 +14,7 @@
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
+#include <linux/uio.h>
 
 #include "internal.h"
 #include "trace.h"
@@ -81,37 +82,28 @@ void ioregion_channel_unclaim(struct ioregion_channel *channel, bool served)
 		ioregion_vm_put(vm);
 }
 
-static bool readable(struct ioregion_channel *channel)
+static ssize_t channel_read(struct kiocb *iocb, struct iov_iter *to)
 {
-	bool ret;
-
-	spin_lock(&channel->lock);
-	ret = channel->loss || channel->head != channel->tail;
-	spin_unlock(&channel->lock);
-	return ret;
-}
-
-static ssize_t channel_read(struct file *file, char __user *buf, size_t count, loff_t *pos)
-{
-	struct ioregion_channel *channel = file->private_data;
+	struct ioregion_channel *channel = iocb->ki_filp->private_data;
 	struct ioregionfd_cmd cmd;
 	bool popped, lost;
 	int ret;
 
-	if (count < sizeof(cmd))
+	if (iov_iter_count(to) < sizeof(cmd))
 		return -EINVAL;
 	for (;;) {
 		spin_lock(&channel->lock);
 		popped = ioregion_channel_pop(channel, &cmd);
-		lost = channel->loss;
+		lost = channel->loss || channel->closing;
 		spin_unlock(&channel->lock);
 		if (popped)
-			return copy_to_user(buf, &cmd, sizeof(cmd)) ? -EFAULT : sizeof(cmd);
+			return copy_to_iter(&cmd, sizeof(cmd), to) == sizeof(cmd) ? sizeof(cmd) :
+										    -EFAULT;
 		if (lost)
 			return 0;
-		if (file->f_flags & O_NONBLOCK)
+		if (iocb->ki_filp->f_flags & O_NONBLOCK || iocb->ki_flags & IOCB_NOWAIT)
 			return -EAGAIN;
-		ret = wait_event_interruptible(channel->device, readable(channel));
+		ret = ioregion_channel_wait(channel);
 		if (ret)
 			return ret;
 	}
@@ -145,12 +137,27 @@ static __poll_t channel_poll(struct file *file, poll_table *wait)
 	spin_lock(&channel->lock);
 	if (channel->loss)
 		ret = EPOLLIN | EPOLLHUP | EPOLLRDHUP;
+	else if (channel->closing)
+		ret = EPOLLIN | EPOLLRDHUP;
 	else if (channel->head != channel->tail)
 		ret = EPOLLIN | EPOLLRDNORM;
 	if (!channel->loss && channel->owed && channel->taken)
 		ret |= EPOLLOUT | EPOLLWRNORM;
 	spin_unlock(&channel->lock);
 	return ret;
+}
+
+static long channel_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	if (cmd != IOREGIONFD_SHUTDOWN)
+		return -ENOTTY;
+	if (arg == IOREGIONFD_SHUTDOWN_READ)
+		ioregion_channel_shutdown(file->private_data);
+	else if (arg == IOREGIONFD_SHUTDOWN_BOTH)
+		ioregion_channel_cut(file->private_data, IOREGIONFD_LOSS_EOF);
+	else
+		return -EINVAL;
+	return 0;
 }
 
 static int channel_release(struct inode *inode, struct file *file)
@@ -174,9 +181,11 @@ static void channel_show_fdinfo(struct seq_file *m, struct file *file)
 
 static const struct file_operations channel_fops = {
 	.owner		= THIS_MODULE,
-	.read		= channel_read,
+	.read_iter	= channel_read,
 	.write		= channel_write,
 	.poll		= channel_poll,
+	.unlocked_ioctl	= channel_ioctl,
+	.compat_ioctl	= channel_ioctl,
 	.release	= channel_release,
 	.show_fdinfo	= channel_show_fdinfo,
 };
@@ -225,6 +234,7 @@ long ioregion_channel_create(unsigned long flags)
 		return PTR_ERR(file);
 	}
 	stream_open(file_inode(file), file);
+	file->f_mode |= FMODE_NOWAIT;
 	fd_install(fd, file);
 	return fd;
 }

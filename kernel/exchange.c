@@ -37,7 +37,8 @@ static bool ring_full(const struct ioregion_channel *channel)
 static void send(struct ioregion_channel *channel, struct ioregion_exchange *ex)
 {
 	list_del_init(&ex->queued);
-	channel->ring[channel->head++ % IOREGION_RING] = ex->cmd;
+	channel->ring[channel->head % IOREGION_RING] = ex->cmd;
+	WRITE_ONCE(channel->head, channel->head + 1);
 	trace_ioregionfd_command(&ex->cmd);
 	if (wants_response(&ex->cmd)) {
 		channel->owed = true;
@@ -69,8 +70,8 @@ static void pump(struct ioregion_channel *channel, struct ioregion_exchange *sel
 		if (ex != self)
 			complete(&ex->wake);
 	}
-	/* Readers sleep only when they have seen it empty. */
-	if (empty && channel->head != channel->tail)
+	/* Readers sleep only when they have queued, and then seen it empty, with the lock. */
+	if (empty && channel->head != channel->tail && waitqueue_active(&channel->device))
 		wake_up_poll(&channel->device, EPOLLIN);
 }
 
@@ -93,13 +94,28 @@ void ioregion_channel_cut_locked(struct ioregion_channel *channel, u32 loss)
 		wake_up_poll(&channel->vm->wait, EPOLLIN);
 }
 
+/* The device takes no more commands; the response that it owes, it may still give. */
+void ioregion_channel_shutdown(struct ioregion_channel *channel)
+{
+	spin_lock(&channel->lock);
+	if (channel->owed && channel->taken) {
+		channel->closing = true;
+		wake_up_all(&channel->device);
+	} else {
+		ioregion_channel_cut_locked(channel, IOREGIONFD_LOSS_EOF);
+	}
+	spin_unlock(&channel->lock);
+}
+
 /* The next command for the device. */
 bool ioregion_channel_pop(struct ioregion_channel *channel, struct ioregionfd_cmd *cmd)
 {
 	lockdep_assert_held(&channel->lock);
-	if (channel->loss || channel->head == channel->tail)
+	if (channel->loss || channel->closing || channel->head == channel->tail)
 		return false;
-	*cmd = channel->ring[channel->tail++ % IOREGION_RING];
+	*cmd = channel->ring[channel->tail % IOREGION_RING];
+	WRITE_ONCE(channel->tail, channel->tail + 1);
+	WRITE_ONCE(channel->posted, !wants_response(cmd));
 	if (wants_response(cmd)) {
 		channel->taken = true;
 		if (channel->owner)
@@ -134,7 +150,10 @@ bool ioregion_channel_answer(struct ioregion_channel *channel, const struct iore
 	channel->owner = NULL;
 	channel->owed = false;
 	channel->due = 0;
-	pump(channel, NULL);
+	if (channel->closing)
+		ioregion_channel_cut_locked(channel, IOREGIONFD_LOSS_EOF);
+	else
+		pump(channel, NULL);
 	return true;
 }
 

@@ -67,8 +67,12 @@ struct ioregion_channel {
 	bool owed;			/* a response is; to ... */
 	struct ioregion_exchange *owner; /* ... this, or nobody any more */
 	bool taken;			/* the command it answers was read */
+	bool closing;			/* lost once that response is given */
 	u32 info;			/* of that command */
 	ktime_t due;			/* when the device must have moved; 0: any time */
+
+	bool posted;			/* was what was read last */
+	bool linger;			/* see linger.c */
 
 	unsigned int head, tail;	/* of the ring: sent, not read */
 	struct ioregionfd_cmd ring[IOREGION_RING];
@@ -116,9 +120,13 @@ int ioregion_channel_claim(struct ioregion_channel *channel,
 void ioregion_channel_unclaim(struct ioregion_channel *channel, bool served);
 void ioregion_channel_cut(struct ioregion_channel *channel, u32 loss);
 
+/* linger.c */
+int ioregion_channel_wait(struct ioregion_channel *channel);
+
 /* exchange.c */
 bool ioregion_abandoned(const struct ioregion *region);
 void ioregion_channel_cut_locked(struct ioregion_channel *channel, u32 loss);
+void ioregion_channel_shutdown(struct ioregion_channel *channel);
 bool ioregion_channel_pop(struct ioregion_channel *channel,
 			  struct ioregionfd_cmd *cmd);
 bool ioregion_channel_answer(struct ioregion_channel *channel,
@@ -153,6 +161,7 @@ int ioregion_write(struct kvm_vcpu *vcpu, struct kvm_io_device *dev, gpa_t addr,
 
 /* set.c */
 long ioregion_set(struct ioregion_vm *vm, const struct kvm_ioregion *desc);
+long ioregion_cut(struct ioregion_vm *vm, const struct kvm_ioregion *desc);
 long ioregion_get_stats(struct ioregion_vm *vm, struct ioregionfd_stats *stats);
 
 /* bind.c */

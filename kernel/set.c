@@ -153,6 +153,24 @@ static int add_or_swap(struct ioregion_vm *vm, const struct kvm_ioregion *desc)
 	return ret;
 }
 
+long ioregion_cut(struct ioregion_vm *vm, const struct kvm_ioregion *user)
+{
+	struct ioregion *region;
+	long ret = -ENOENT;
+
+	if (!valid(user))
+		return -EINVAL;
+	mutex_lock(&vm->lock);
+	region = find(vm, user);
+	if (region) {
+		trace_ioregionfd_region("cut", &region->desc);
+		ioregion_channel_cut(region->channel, IOREGIONFD_LOSS_EOF);
+		ret = 0;
+	}
+	mutex_unlock(&vm->lock);
+	return ret;
+}
+
 static int delete(struct ioregion_vm *vm, const struct kvm_ioregion *desc)
 {
 	struct ioregion *region = find(vm, desc);

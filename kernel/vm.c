@@ -176,9 +176,12 @@ static long vm_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 
 	switch (cmd) {
 	case KVM_SET_IOREGION:
+	case IOREGIONFD_CUT_REGION:
 		if (copy_from_user(&desc, user, sizeof(desc)))
 			return -EFAULT;
-		return ioregion_set(file->private_data, &desc);
+		if (cmd == KVM_SET_IOREGION)
+			return ioregion_set(file->private_data, &desc);
+		return ioregion_cut(file->private_data, &desc);
 	case IOREGIONFD_GET_STATS:
 		if (copy_from_user(&stats, user, sizeof(stats)))
 			return -EFAULT;

@@ -10,7 +10,7 @@ void configuration_init(struct configuration *configuration) {
     memset(configuration, 0, sizeof(*configuration));
     configuration->options.struct_size = sizeof(configuration->options);
     configuration->options.reserve = configuration->reserve;
-    configuration->options.dispatch = IOREGION_DISPATCH_AUTO;
+    configuration->options.dispatch = "auto";
 }
 
 static int set_vm(struct configuration *configuration, const char *value) {
@@ -21,11 +21,12 @@ static int set_vm(struct configuration *configuration, const char *value) {
 }
 
 static int set_dispatch(struct configuration *configuration, const char *value) {
-    int dispatch = name_index(dispatch_names, value);
+    static const char *const names[] = {"auto", "kernel", "vmm", NULL};
+    int i = name_index(names, value);
 
-    if (dispatch < 0)
-        return dispatch;
-    configuration->options.dispatch = (uint32_t) dispatch;
+    if (i < 0)
+        return i;
+    configuration->options.dispatch = names[i];
     return 0;
 }
 

@@ -189,6 +189,7 @@ static int register_vm(struct vm *vm, int kvm, int fd) {
         return size;
     }
     vm->run_size = (size_t) size;
+    options.has_vm_fd = strcmp(options.dispatch, "vmm") != 0;
     options.vm_fd = fd;
     snprintf(vm->follower.name, sizeof(vm->follower.name), number > 1 ? "%s.%d" : "%s", configuration->vm, number);
     return follower_start(&vm->follower, &options);

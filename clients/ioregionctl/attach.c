@@ -57,17 +57,6 @@ static int store(const int *fds, size_t n_fds) {
     return r == 0 ? -ENOTCONN : r;
 }
 
-/* The broker's words come with the name of the error before them; everywhere else we put it behind. */
-static enum status attach_failed(int r) {
-    const char *error = ioregion_last_error(), *text = strstr(error, ": ");
-
-    if (text && strncmp(error, BROKER_NAME, strlen(BROKER_NAME)) == 0)
-        complain("%s (%.*s)", text + 2, (int) (text - error), error);
-    else
-        complain("%s", error);
-    return r == -EHOSTUNREACH ? STATUS_NO_BROKER : STATUS_FAILED;
-}
-
 /* When this fails, the descriptors are closed, which ends the lease and detaches the device. */
 static enum status attach_and_store(const char *vm, const char *name, const struct description *description) {
     static const struct ioregion_device_ops ops = {sizeof(ops), no_read, no_write, NULL, NULL};
@@ -78,7 +67,7 @@ static enum status attach_and_store(const char *vm, const char *name, const stru
                                    &description->options, &ops, NULL);
 
     if (r < 0)
-        return attach_failed(r);
+        return ctl_library_failed(r);
     r = ioregion_device_take_fds(device, &fds[0], &fds[1], n_fds - 1);
     if (r < 0)
         complain("%s", ioregion_last_error());

@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include <ioregion/region.h>
 #include "ctl.h"
 #include "value.h"
 
@@ -138,4 +139,15 @@ char *ctl_object_name(const char *path, const char **ret_kind) {
         r = asprintf(&name, "%s", vm);
     }
     return r < 0 ? NULL : name;
+}
+
+/* The broker's words come with the name of the error before them; everywhere else we put it behind. */
+enum status ctl_library_failed(int r) {
+    const char *error = ioregion_last_error(), *text = strstr(error, ": ");
+
+    if (text && strncmp(error, BROKER_NAME, strlen(BROKER_NAME)) == 0)
+        complain("%s (%.*s)", text + 2, (int) (text - error), error);
+    else
+        complain("%s", error);
+    return r == -EHOSTUNREACH ? STATUS_NO_BROKER : STATUS_FAILED;
 }

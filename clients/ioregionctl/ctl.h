@@ -28,11 +28,12 @@ enum option_bits {
     OPTION_DESCRIPTION = 1 << 3,
     OPTION_REASON = 1 << 4,
     OPTION_REVOKE = 1 << 5,
+    OPTION_ADOPT = 1 << 6, /* --pid, --vm, --fd */
 };
 
 struct ctl {
     bool json, legend, revoke;
-    const char *host, *machine, *description, *reason;
+    const char *host, *machine, *description, *reason, *pid, *vm, *fd;
     sd_bus *bus; /* ctl_connect() */
 };
 
@@ -46,8 +47,8 @@ struct command {
     enum status (*run)(struct ctl *ctl, char **arguments, unsigned n_arguments);
 };
 
-extern const struct command command_list, command_show, command_monitor, command_attach, command_detach, command_revoke,
-    command_unregister, command_policy, command_version;
+extern const struct command command_list, command_show, command_monitor, command_adopt, command_attach, command_detach,
+    command_revoke, command_unregister, command_policy, command_version;
 
 #define BROKER_NAME "org.ioregion1"
 #define BROKER_PATH "/org/ioregion1"
@@ -69,6 +70,9 @@ enum status ctl_call(struct ctl *ctl, const char *about, const char *path, const
 /* The same for a method without arguments that gives one value, of the type that is named. */
 enum status ctl_get(struct ctl *ctl, const char *about, const char *path, const char *interface, const char *member,
                     const char *type, json_object **ret_value);
+
+/* A call of libioregion failed with @r: say what it said. */
+enum status ctl_library_failed(int r);
 
 /* All properties of an object: an object whose members are in the bus's order. */
 enum status ctl_properties(struct ctl *ctl, const char *about, const char *path, const char *interface,

@@ -42,7 +42,11 @@ _ioregionctl() {
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")
         return
         ;;
-    --reason)
+    --reason | --vm | --fd)
+        return
+        ;;
+    --pid)
+        mapfile -t COMPREPLY < <(compgen -W "$(cd /proc && echo [0-9]*)" -- "$cur")
         return
         ;;
     esac
@@ -53,7 +57,7 @@ _ioregionctl() {
             transport+=("${COMP_WORDS[i]}" "${COMP_WORDS[i + 1]}")
             ((i++))
             ;;
-        --description | --reason)
+        --description | --reason | --pid | --vm | --fd)
             ((i++))
             ;;
         -*) ;;
@@ -65,7 +69,7 @@ _ioregionctl() {
 
     case ${#arguments[@]}:${arguments[0]-} in
     0:)
-        words='list show monitor attach detach revoke unregister policy version'
+        words='list show monitor adopt attach detach revoke unregister policy version'
         options='--json --no-legend --host --machine --help --version'
         ;;
     1:list)
@@ -109,6 +113,9 @@ _ioregionctl() {
         ;;
     esac
     case ${arguments[0]-} in
+    adopt)
+        options='--pid --vm --fd --help'
+        ;;
     attach)
         options='--description --help'
         ;;

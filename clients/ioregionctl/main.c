@@ -7,13 +7,23 @@
 #include "ctl.h"
 
 static const struct command *const commands[] = {
-    &command_list,   &command_show,       &command_monitor, &command_attach,  &command_detach,
-    &command_revoke, &command_unregister, &command_policy,  &command_version,
+    &command_list,   &command_show,   &command_monitor,    &command_adopt,  &command_attach,
+    &command_detach, &command_revoke, &command_unregister, &command_policy, &command_version,
 };
 
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
-enum { LONG_JSON = 0x100, LONG_NO_LEGEND, LONG_VERSION, LONG_DESCRIPTION, LONG_REASON, LONG_REVOKE };
+enum {
+    LONG_JSON = 0x100,
+    LONG_NO_LEGEND,
+    LONG_VERSION,
+    LONG_DESCRIPTION,
+    LONG_REASON,
+    LONG_REVOKE,
+    LONG_PID,
+    LONG_VM,
+    LONG_FD
+};
 
 static const struct option long_options[] = {
     {"help", no_argument, NULL, 'h'},
@@ -25,6 +35,9 @@ static const struct option long_options[] = {
     {"description", required_argument, NULL, LONG_DESCRIPTION},
     {"reason", required_argument, NULL, LONG_REASON},
     {"revoke", no_argument, NULL, LONG_REVOKE},
+    {"pid", required_argument, NULL, LONG_PID},
+    {"vm", required_argument, NULL, LONG_VM},
+    {"fd", required_argument, NULL, LONG_FD},
     {NULL},
 };
 
@@ -99,6 +112,18 @@ static enum status take_option(struct invocation *invocation, int option) {
     case LONG_REVOKE:
         ctl->revoke = true;
         invocation->options |= OPTION_REVOKE;
+        return STATUS_OK;
+    case LONG_PID:
+        ctl->pid = optarg;
+        invocation->options |= OPTION_ADOPT;
+        return STATUS_OK;
+    case LONG_VM:
+        ctl->vm = optarg;
+        invocation->options |= OPTION_ADOPT;
+        return STATUS_OK;
+    case LONG_FD:
+        ctl->fd = optarg;
+        invocation->options |= OPTION_ADOPT;
         return STATUS_OK;
     default: /* getopt_long() has said what is wrong */
         return STATUS_USAGE;

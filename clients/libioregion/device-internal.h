@@ -7,6 +7,7 @@
 
 #include <ioregion/device.h>
 #include <internal/cleanup.h>
+#include "device-channel.h"
 
 enum device_state {
     DEVICE_SERVING,
@@ -43,6 +44,7 @@ struct ioregion_device {
     /* Their numbers stay the same until the device is freed, so that ioregion_device_stop() can't hit another file. */
     int *channels;
     size_t n_channels;
+    enum channel_kind kind; /* of all of them: they are of one dispatcher */
 
     int epoll; /* channels, lease and timer, for loops that wait for more than one channel */
     int timer; /* ends the wait for the last word, and wakes the loop that was told to stop */

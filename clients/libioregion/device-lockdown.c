@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <ioregion/ioregionfd.h>
 #include "device-internal.h"
 #include "error.h"
 
@@ -26,6 +27,7 @@ static void seccomp_releasep(scmp_filter_ctx *filter) {
 static const int allowed[] = {
     /* the channel, the lease, and the loop that waits for them */
     SCMP_SYS(recvfrom),
+    SCMP_SYS(preadv2),
     SCMP_SYS(shutdown),
     SCMP_SYS(epoll_wait),
     SCMP_SYS(epoll_pwait),
@@ -79,7 +81,6 @@ static const int refused[] = {
     /* stdio looks at its streams */
     SCMP_SYS(newfstatat),
     SCMP_SYS(statx),
-    SCMP_SYS(ioctl),
     /* malloc in a thread reads files about CPUs and overcommitted memory */
     SCMP_SYS(openat),
 };
@@ -97,11 +98,15 @@ static int add_lists(scmp_filter_ctx filter) {
 static int add_rules_by_argument(scmp_filter_ctx filter) {
     const struct scmp_arg_cmp no_exec = SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0);
     const struct scmp_arg_cmp no_address = SCMP_A4(SCMP_CMP_EQ, 0);
+    const struct scmp_arg_cmp end_of_channel = SCMP_A1(SCMP_CMP_EQ, IOREGIONFD_SHUTDOWN);
+    const struct scmp_arg_cmp other_ioctl = SCMP_A1(SCMP_CMP_NE, IOREGIONFD_SHUTDOWN);
     const struct scmp_arg_cmp ourselves = SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t) getpid());
     int r;
 
     if ((r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, no_exec)) < 0 ||
         (r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1, no_exec)) < 0 ||
+        (r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, end_of_channel)) < 0 ||
+        (r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(ioctl), 1, other_ioctl)) < 0 ||
         /* send() to the peer that a socket has, to no other */
         (r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(sendto), 1, no_address)) < 0)
         return r;

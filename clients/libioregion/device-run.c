@@ -9,7 +9,6 @@
  */
 
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -25,24 +24,6 @@
 /* So many commands are answered before process() lets its caller look after other things. */
 #define PROCESS_COMMANDS 1024
 
-/* A receive of nothing: end of file, or an empty packet? */
-static int end_or_empty(int fd) {
-    struct pollfd poll_fd = {.fd = fd, .events = POLLIN | POLLRDHUP};
-
-    poll(&poll_fd, 1, 0);
-    return poll_fd.revents & (POLLHUP | POLLRDHUP) ? -ECONNRESET : -EPROTO;
-}
-
-/* Never waits: a dispatcher that lets its answers pile up waits for none of them, and stop() wakes no send. */
-static int respond(int fd, const struct ioregion_response *response) {
-    while (send(fd, response, sizeof(*response), MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
-        if (errno == EINTR)
-            continue;
-        return errno == EAGAIN ? -EPROTO : -ECONNRESET;
-    }
-    return 1;
-}
-
 static int execute(struct ioregion_device *device, size_t channel, const struct ioregion_command *command) {
     uint64_t region_size = device_region_size(device, channel, command->user_data);
     unsigned size = ioregion_info_size(command->info);
@@ -57,30 +38,25 @@ static int execute(struct ioregion_device *device, size_t channel, const struct 
             device->ops.read(device->userdata, command->user_data, command->offset, size) & ioregion_all_ones(size);
     if (!ioregion_info_wants_response(command->info))
         return 1;
-    return respond(device->channels[channel], &response);
+    /* never waits: a dispatcher that lets its answers pile up waits for none of them, and stop() wakes no send */
+    return channel_respond(device->kind, device->channels[channel], &response);
 }
 
-/* Take one command and answer it: 1 done, 0 none there, -ECONNRESET, -EPROTO. @flags may be MSG_DONTWAIT. */
-static int serve(struct ioregion_device *device, size_t channel, int flags) {
+/* Take one command and answer it: 1 done, 0 none there, -ECONNRESET, -EPROTO. */
+static int serve(struct ioregion_device *device, size_t channel, bool wait) {
     struct ioregion_command command;
-    ssize_t n = recv(device->channels[channel], &command, sizeof(command), flags | MSG_TRUNC);
+    int r = channel_receive(device->kind, device->channels[channel], &command, wait);
 
-    if (n == sizeof(command))
+    if (r > 0)
         return execute(device, channel, &command);
-    if (n > 0)
-        return -EPROTO;
-    if (n == 0)
-        return end_or_empty(device->channels[channel]);
-    if (errno == EINTR)
-        return 1;
-    return errno == EAGAIN ? 0 : -ECONNRESET;
+    return r == -EINTR ? 1 : r;
 }
 
 /* The hold is over. The descriptors stay, so that stop() keeps hitting them, but nothing comes or goes any more. */
 static void end(struct ioregion_device *device, int result, unsigned reason) {
     for (size_t i = 0; i < device->n_channels; i++) {
         epoll_ctl(device->epoll, EPOLL_CTL_DEL, device->channels[i], NULL);
-        shutdown(device->channels[i], SHUT_RDWR);
+        channel_end(device->kind, device->channels[i]);
     }
     if (device->lease >= 0)
         epoll_ctl(device->epoll, EPOLL_CTL_DEL, device->lease, NULL);
@@ -147,7 +123,7 @@ static int step(struct ioregion_device *device, int timeout) {
         } else if (source == DEVICE_EVENT_TIMER) {
             end(device, atomic_load(&device->stopped) ? -EINTR : -ECONNRESET, 0);
         } else if (device->state == DEVICE_SERVING) {
-            r = serve(device, source, MSG_DONTWAIT);
+            r = serve(device, source, false);
             if (r < 0)
                 channel_failed(device, r);
         }
@@ -172,7 +148,7 @@ int ioregion_device_run(struct ioregion_device *device) {
 
     heed_stop(device);
     while (device->n_channels == 1 && device->state == DEVICE_SERVING && r > 0)
-        r = serve(device, 0, 0);
+        r = serve(device, 0, true);
     if (r < 0)
         channel_failed(device, r);
     while (device->state != DEVICE_ENDED)
@@ -196,7 +172,7 @@ void ioregion_device_stop(struct ioregion_device *device) {
 
     atomic_store(&device->stopped, true);
     for (size_t i = 0; i < device->n_channels; i++)
-        shutdown(device->channels[i], SHUT_RD);
+        channel_stop(device->kind, device->channels[i]);
     timerfd_settime(device->timer, 0, &now, NULL);
     errno = saved;
 }

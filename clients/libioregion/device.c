@@ -67,11 +67,26 @@ static int install(struct ioregion_device *device, int *place, int fd, size_t in
     return watch(device, *place >= 0 ? *place : fd, index);
 }
 
+/* The new ones decide: who resumes may find another dispatcher. */
+static int find_kind(struct ioregion_device *device, const int *channels) {
+    int kind = channel_kind(channels[0]);
+
+    for (size_t i = 1; i < device->n_channels && kind >= 0; i++)
+        if (channel_kind(channels[i]) != kind)
+            return -EINVAL;
+    if (kind >= 0)
+        device->kind = (enum channel_kind) kind;
+    return kind;
+}
+
 int device_install(struct ioregion_device *device, int lease, const int *channels) {
     static const struct itimerspec disarmed;
     bool first = device->channels[0] < 0;
     int r;
 
+    r = find_kind(device, channels);
+    if (r < 0)
+        return r;
     timerfd_settime(device->timer, 0, &disarmed, NULL);
     if ((lease >= 0 && (r = install(device, &device->lease, lease, DEVICE_EVENT_LEASE)) < 0) ||
         (r = watch(device, device->timer, DEVICE_EVENT_TIMER)) < 0)

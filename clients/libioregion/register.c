@@ -41,10 +41,11 @@ static int fill(sd_bus_message *message, const void *arguments) {
 
     if ((r = sd_bus_message_append(message, "s", registration->name)) < 0 ||
         (r = sd_bus_message_open_container(message, 'a', "{sv}")) < 0 ||
-        (r = call_append_option(message, "dispatch", "s", dispatch_names[options->dispatch])) < 0)
+        (r = call_append_option(message, "dispatch", "s", options->dispatch)) < 0)
         return r;
-    if (options->dispatch != IOREGION_DISPATCH_VMM &&
-        (r = call_append_option(message, "vm-fd", "h", options->vm_fd)) < 0)
+    if (options->has_vm_fd && (r = call_append_option(message, "vm-fd", "h", options->vm_fd)) < 0)
+        return r;
+    if (options->pid && (r = call_append_option(message, "pid", "u", options->pid)) < 0)
         return r;
     if (options->has_ceiling && (r = call_append_features_option(message, "ceiling", options->ceiling)) < 0)
         return r;
@@ -56,8 +57,6 @@ static int fill(sd_bus_message *message, const void *arguments) {
 static int options_valid(const struct ioregion_vmm_options *options) {
     if (options->has_ceiling && options->ceiling & ~IOREGION_FEATURES_ALL)
         return last_error_set(-EINVAL, "options: a feature that this version does not know");
-    if (options->dispatch > IOREGION_DISPATCH_KERNEL)
-        return last_error_set(-EINVAL, "options: a dispatcher that this version does not know");
     for (size_t i = 0; i < options->n_reserve; i++) {
         const struct ioregion_range *range = options->reserve + i;
 
@@ -82,6 +81,8 @@ int ioregion_vmm_register(struct ioregion_vmm **ret_vmm, const char *name, const
         if (r < 0)
             return r;
     }
+    if (!registration.options.dispatch)
+        registration.options.dispatch = registration.options.has_vm_fd ? "auto" : "vmm";
     r = call_broker("RegisterVM", fill, &registration, &lease, &grant);
     if (r < 0)
         return r;

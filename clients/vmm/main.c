@@ -209,13 +209,18 @@ static int make_guest(struct vmm *vmm) {
 }
 
 static int serve(struct vmm *vmm) {
+    struct ioregion_vmm_options *registration = &vmm->options.registration;
     int r = make_guest(vmm);
 
     if (r < 0) {
         say("can't make the guest: %s", strerror(-r));
         return STATUS_FAILED;
     }
-    r = ioregion_vmm_register(&vmm->regions, vmm->options.vm, &vmm->options.registration);
+    if (vmm->kvm && (!registration->dispatch || strcmp(registration->dispatch, "vmm") != 0)) {
+        registration->has_vm_fd = true;
+        registration->vm_fd = vmm->kvm->vm;
+    }
+    r = ioregion_vmm_register(&vmm->regions, vmm->options.vm, registration);
     if (r < 0) {
         say("%s: %s", r == -EHOSTUNREACH ? "no broker" : "refused", ioregion_last_error());
         return r == -EHOSTUNREACH || r == -ENOMEM ? STATUS_FAILED : STATUS_REFUSED;

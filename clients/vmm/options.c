@@ -23,6 +23,7 @@ static const char help[] =
     "                          keep a range for the VMM, as pio:0x60:8; may be repeated\n"
     "  --ceiling F,...         features that devices of this VM may get at most;\n"
     "                          '' allows none, without the option there is no ceiling\n"
+    "  --dispatch HOW          kernel, vmm, or auto: kernel where it can be had (default)\n"
     "  --paused                start the guest when a line (or the end) comes on\n"
     "                          standard input, so that devices can attach first\n"
     "  --guest FILE            run this instead: flat real-mode code for 0:0x1000\n"
@@ -40,6 +41,7 @@ enum {
     OPTION_VM = 0x100,
     OPTION_RESERVE,
     OPTION_CEILING,
+    OPTION_DISPATCH,
     OPTION_PAUSED,
     OPTION_GUEST,
     OPTION_KVM_FD,
@@ -53,6 +55,7 @@ static const struct option long_options[] = {
     {"vm", required_argument, NULL, OPTION_VM},
     {"reserve", required_argument, NULL, OPTION_RESERVE},
     {"ceiling", required_argument, NULL, OPTION_CEILING},
+    {"dispatch", required_argument, NULL, OPTION_DISPATCH},
     {"paused", no_argument, NULL, OPTION_PAUSED},
     {"guest", required_argument, NULL, OPTION_GUEST},
     {"kvm-fd", required_argument, NULL, OPTION_KVM_FD},
@@ -110,6 +113,9 @@ static int take_option(struct options *options, int option, const char *argument
         return take_reserve(options, argument);
     case OPTION_CEILING:
         return take_ceiling(options, argument);
+    case OPTION_DISPATCH:
+        options->registration.dispatch = argument;
+        return 0;
     case OPTION_PAUSED:
         options->paused = true;
         return 0;

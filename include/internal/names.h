@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include <ioregion/lease.h>
-#include <ioregion/vmm.h>
 #include <ioregion/wire.h>
 
 /* In the order of their numbers, or bits; NULL behind the last. */
@@ -20,10 +19,6 @@ static const char *const on_disconnect_names[] = {[IOREGION_ON_DISCONNECT_ONES] 
                                                   [IOREGION_ON_DISCONNECT_HOLD] = "hold",
                                                   [IOREGION_ON_DISCONNECT_REMOVE] = "remove",
                                                   NULL};
-static const char *const dispatch_names[] = {[IOREGION_DISPATCH_VMM] = "vmm",
-                                             [IOREGION_DISPATCH_AUTO] = "auto",
-                                             [IOREGION_DISPATCH_KERNEL] = "kernel",
-                                             NULL};
 static const char *const feature_names[] = {"posted-writes", "replay", "out-of-order", "interrupts", "state", NULL};
 
 _Static_assert(IOREGION_FEATURES_ALL >> (sizeof(feature_names) / sizeof(feature_names[0]) - 1) == 0,

@@ -102,7 +102,13 @@ struct ioregionfd_bind_vm {
 #define IOREGIONFD_LOSS_DEADLINE  2
 #define IOREGIONFD_LOSS_VIOLATION 3
 
-/* Read from a VM handle, one at a time: a region lost its device. Told once for each loss. */
+/*
+ * Read from a VM handle, one at a time: a region lost its device. Told once for each loss; the
+ * first two fields and KVM_IOREGION_PIO name the region, as in IOREGIONFD_GET_STATS. Events are
+ * not queued: whoever reads is told what is so then. A loss that nobody has read about is
+ * forgotten when the region is swapped or deleted; no event tells of an ioregionfd that is the
+ * region's no more.
+ */
 struct ioregionfd_event {
 	__u64 guest_paddr;
 	__u64 memory_size;
@@ -141,7 +147,7 @@ struct ioregionfd_stats {
  * A new ioregionfd; the argument, a value, is 0 or O_NONBLOCK. EINVAL another argument; EMFILE,
  * ENFILE, ENOMEM.
  *
- * read() gives one command; it fails with EINVAL when there is no room for one, EAGAIN, EINTR,
+ * read() gives one command (and preadv2() with RWF_NOWAIT never waits for one); it fails with EINVAL when there is no room for one, EAGAIN, EINTR,
  * and gives 0 once the device was cut off, the last region of the ioregionfd was deleted or
  * given to another, or the VM is gone. write() takes one response; EPROTO, and the device is cut
  * off, if it is not 32 bytes, not what the last command allows, or no command waits for it;
@@ -161,26 +167,40 @@ struct ioregionfd_stats {
  */
 #define IOREGIONFD_BIND_VM _IOW(IOREGIONFD_IOC, 0x02, struct ioregionfd_bind_vm)
 
+/*
+ * On an ioregionfd: the device's end, as its last close is, though descriptors of it are open still:
+ * read() gives 0, also to those who wait in it. The argument, a value: may a response that is owed
+ * still be given, or is it over at once? EINVAL another argument.
+ */
+#define IOREGIONFD_SHUTDOWN _IO(IOREGIONFD_IOC, 0x06)
+#define IOREGIONFD_SHUTDOWN_READ 0
+#define IOREGIONFD_SHUTDOWN_BOTH 1
+
 /* On a VM handle. */
 
 /*
  * Add: EINVAL size 0 or above 2^31-1, past the end of the address space, flags, padding, grace
  * without HOLD; EBADF fd is not open; ENXIO it is no ioregionfd; EBUSY it is in use for another
- * VM; EPIPE it has ended; EEXIST the range overlaps what is on the VM's bus, or the ioregionfd
- * has this user_data; ENOSPC max_regions, or the bus is full; ESRCH the VM is gone; ENOMEM.
+ * VM; EPIPE it has ended; EEXIST the range overlaps what is on the VM's bus, the VM's memory or
+ * the local APIC's page as KVM has it, or the ioregionfd has this user_data; ENOSPC max_regions,
+ * or the bus is full; ESRCH the VM is gone; ENOMEM. What the VM gets later may still hide it.
  *
  * Swap: a region of the same address and size that differs in fd alone gets the other
- * ioregionfd, and its former one ends; accesses that waited go on. EEXIST if it differs in more.
- * The same ioregionfd again changes nothing.
- *
- * To cut a device off whose regions are to stay (for its return, say): swap to a new ioregionfd,
- * and close that.
+ * ioregionfd, and its former one ends, which is a loss for other regions on that; accesses that
+ * waited go on. EEXIST if it differs in more. The same ioregionfd again changes nothing.
  *
  * Delete (fd is -1): accesses that wait are ended, with ones; on return no vCPU is inside the
  * region. Other fields but address, size, and KVM_IOREGION_PIO must be valid and do not matter.
  * ENOENT no such region.
  */
 #define KVM_SET_IOREGION _IOW(IOREGIONFD_IOC, 0x03, struct kvm_ioregion)
+
+/*
+ * Cut the device of a region off: its ioregionfd ends, with all of its regions, as if the device had
+ * closed it. They stay, for its return, say. Fields as for delete, and so are the errors. Nothing
+ * happens to a device that is lost already.
+ */
+#define IOREGIONFD_CUT_REGION _IOW(IOREGIONFD_IOC, 0x05, struct kvm_ioregion)
 
 /* ENOENT no such region; EINVAL flags or zero. */
 #define IOREGIONFD_GET_STATS _IOWR(IOREGIONFD_IOC, 0x04, struct ioregionfd_stats)

@@ -6,8 +6,9 @@
  * The VMM side of libioregion: register a VM, follow its regions, dispatch its exits.
  *
  * Functions return a negative errno on failure, with words in ioregion_last_error(). ioregion_vmm_handle_exit()
- * and ioregion_vmm_access() may be called from any number of vCPU threads at once, those about memory from any thread, all
- * also while another thread is in ioregion_vmm_process(). Everything else belongs to one thread. SIGPIPE is never raised.
+ * and ioregion_vmm_access() may be called from any number of vCPU threads at once, and those about guest memory from
+ * any thread, all also while another thread is in ioregion_vmm_process(). Everything else belongs to one thread.
+ * SIGPIPE is never raised.
  */
 
 #include <stddef.h>
@@ -28,25 +29,20 @@ struct ioregion_range {
     uint64_t size;     /* bytes, at least 1 */
 };
 
-/* Who turns the VM's accesses into commands. */
-enum ioregion_dispatch {
-    IOREGION_DISPATCH_VMM = 0, /* the VMM, with this library */
-    IOREGION_DISPATCH_AUTO,    /* the kernel where it can, else the VMM */
-    IOREGION_DISPATCH_KERNEL,  /* the kernel; refused where it can't */
-};
-
 /*
  * How to register. Zero-initialise; a NULL pointer to this means all defaults. What a later version of this struct has
  * set at its end is refused with -EINVAL.
  */
 struct ioregion_vmm_options {
-    size_t struct_size;   /* sizeof(struct ioregion_vmm_options) */
-    int has_ceiling;      /* nonzero: ceiling counts; zero: no ceiling */
-    uint64_t ceiling;     /* IOREGION_FEATURE_* that devices of this VM may be granted at most */
+    size_t struct_size; /* sizeof(struct ioregion_vmm_options) */
+    int has_ceiling;    /* nonzero: ceiling counts; zero: no ceiling */
+    uint64_t ceiling;   /* IOREGION_FEATURE_* that devices of this VM may be granted at most */
     const struct ioregion_range *reserve; /* the caller's */
     size_t n_reserve;
-    uint32_t dispatch;    /* enum ioregion_dispatch */
-    int vm_fd;            /* what KVM_CREATE_VM gave, the caller's; counts unless dispatch is IOREGION_DISPATCH_VMM */
+    const char *dispatch; /* "auto", "kernel" or "vmm"; NULL: "auto" where there is a vm_fd, else "vmm" */
+    int has_vm_fd;        /* nonzero: vm_fd counts */
+    int vm_fd;            /* what KVM_CREATE_VM gave, the caller's: lets the broker use the kernel dispatcher */
+    uint32_t pid;         /* for operators: the process that made vm_fd, whose VM this is; zero: the caller */
 };
 
 /*
@@ -54,8 +50,12 @@ struct ioregion_vmm_options {
  * wait for the grant, leave the bus. Busy and LimitsExceeded are tried again, with back-off, for up to two seconds.
  * On success *ret_vmm is the caller's. The VM ends when it is freed or the process ends.
  *
- * -EACCES policy denied or identity unproven · -EEXIST name taken · -EINVAL name or option not valid · -EBADF vm_fd
- * is no VM's · -ENODEV no such dispatcher · -EDQUOT a limit · -EBUSY still busy · -EHOSTUNREACH no broker · -EPROTO, -EPROTONOSUPPORT the broker broke the protocol, or speaks
+ * Where the broker has the kernel dispatch (the property Dispatch of the VM says so), accesses of devices never reach
+ * the VMM, and no region will be heard of; everything else is the same. With @pid the VM lives by itself: its lease
+ * ends with this call, and all that is left to do is to free *ret_vmm.
+ *
+ * -EACCES policy denied or identity unproven · -EEXIST name taken · -EINVAL name or option not valid · -EDQUOT a limit
+ * · -EBUSY still busy · -EHOSTUNREACH no broker · -EPROTO, -EPROTONOSUPPORT the broker broke the protocol, or speaks
  * another version · -EIO another error of the bus · -ENOMEM.
  */
 IOREGION_PUBLIC int ioregion_vmm_register(struct ioregion_vmm **ret_vmm, const char *name,

@@ -9,7 +9,7 @@ Says "attached FEATURES" once the broker granted it, then answers its guest unti
 
 import argparse
 import asyncio
-import socket
+import io
 
 import client
 import protocol
@@ -46,7 +46,7 @@ class Device:
         _, self.lease, grant = await client.request('AttachDevice', 'ssa(sttta{sv})a{sv}h',
                                                  [vm, name, regions, client.options(**options)])
         self.features = grant.features
-        self.channels = [socket.socket(fileno=fd) for fd in grant.fds]
+        self.channels = [io.FileIO(fd, 'r+') for fd in grant.fds]
         if len(self.channels) != grant.channels or grant.regions != len(regions):
             raise protocol.Violation(f'{grant} for {len(regions)} regions')
 
@@ -68,7 +68,7 @@ class Device:
                 return 'hang-up'
             answer = self.handle(packet)
             if answer:
-                channel.send(answer)
+                channel.write(answer)
 
     async def _follow_lease(self):
         await client.readable(self.lease)

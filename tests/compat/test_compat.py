@@ -15,7 +15,7 @@ FEATURES = ['posted-writes', 'replay']
 # Programs run as root here: their folder may be closed to others
 POLICY = {
     'version': 1,
-    'vmms': [{'name': 'vmms', 'match': {'user': 'root'}, 'vms': ['*'], 'dispatch': ['vmm'], 'features': FEATURES}],
+    'vmms': [{'name': 'vmms', 'match': {'user': 'root'}, 'vms': ['*'], 'dispatch': ['kernel', 'vmm'], 'features': FEATURES}],
     'devices': [{'name': 'devices', 'match': {'user': 'root'}, 'vms': ['*'], 'features': FEATURES,
                  'regions': [{'space': 'mmio', 'within': ['0', '0xfffff']},
                              {'space': 'pio', 'within': ['0', '0xffff']}],

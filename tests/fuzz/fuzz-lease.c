@@ -60,11 +60,12 @@ static void on_gone(void *userdata) {
 
 static void ask(unsigned which, int fd) {
     const struct ioregion_lease_region_add add = {.region = 1, .size = 1};
+    const struct channel_ends ends = {.dispatcher = fd, .device = -1};
     const struct dispatcher_type *type = dispatcher->type;
 
     answers++;
-    if ((which == 1 && type->add(dispatcher, &add, fd, on_done, NULL) < 0) ||
-        (which == 2 && type->swap(dispatcher, 1, fd, on_done, NULL) < 0) ||
+    if ((which == 1 && type->add(dispatcher, &add, &ends, true, on_done, NULL) < 0) ||
+        (which == 2 && type->swap(dispatcher, 1, &ends, on_done, NULL) < 0) ||
         (which == 3 && type->remove(dispatcher, 1, on_done, NULL) < 0) ||
         (which == 4 && type->stats(dispatcher, 1, on_done, NULL) < 0))
         answers--;

@@ -13,7 +13,7 @@ UART, SCRATCH = 0x3f8, 0xd0000
 USER = {'match': {'user': 'root'}, 'vms': ['*'], 'features': rig.FEATURES}
 POLICY = {
     'version': 1,
-    'vmms': [{'name': 'vmms', **USER, 'dispatch': ['vmm']}, {**rig.POLICY['vmms'][0]}],
+    'vmms': [{'name': 'vmms', **USER, 'dispatch': ['kernel', 'vmm']}, {**rig.POLICY['vmms'][0]}],
     'devices': [{'name': 'devices', **USER, 'regions': [{'space': 'mmio', 'within': ['0xd0000', '0xdffff']},
                                                          {'space': 'pio', 'within': ['0', '0xfff']}],
                  'limits': {'regions': 4, 'channels': 4}, 'timeout': '1s', 'grace': '60s',

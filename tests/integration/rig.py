@@ -36,7 +36,7 @@ PORTS = {'space': 'pio', 'within': ['0x100', '0xfff']}
 
 POLICY = {
     'version': 1,
-    'vmms': [{'name': 'guests', 'match': {'user': VMM_USER}, 'vms': ['*'], 'dispatch': ['vmm'], 'features': FEATURES}],
+    'vmms': [{'name': 'guests', 'match': {'user': VMM_USER}, 'vms': ['*'], 'dispatch': ['kernel', 'vmm'], 'features': FEATURES}],
     'devices': [
         {'name': 'uarts', 'match': {'unit': UNIT.format('*')}, 'vms': ['${vm}'], 'regions': [RAM, PORTS],
          'features': FEATURES, 'on-disconnect': ['ones', 'hold', 'remove'], 'timeout': '1s', 'grace': '60s'},

@@ -83,7 +83,7 @@ class Errors(rig.Case):
         for options in ({}, {'dispatch': 'auto'}):
             with self.refused('NotAVM'):
                 self.register('other', vm_fd=os.open('/dev/null', os.O_RDWR), **options)
-        with self.assertRaises(BusError):
+        with self.assertRaisesRegex(BusError, 'InvalidArgs.*of no use to the vmm dispatcher'):
             self.register('other', vm_fd=os.open('/dev/null', os.O_RDWR), dispatch='vmm')
 
     def test_no_dispatcher(self):

@@ -6,7 +6,7 @@ from rig import region
 
 TOP = 2**64
 EVERYTHING = {'version': 1,
-              'vmms': [{'name': 'guests', 'match': {'user': rig.VMM_USER}, 'vms': ['*'], 'dispatch': ['vmm'],
+              'vmms': [{'name': 'guests', 'match': {'user': rig.VMM_USER}, 'vms': ['*'], 'dispatch': ['kernel', 'vmm'],
                         'features': []}],
               'devices': [{'name': 'all', 'match': {'user': rig.DEVICE_USER}, 'vms': ['*'],
                            'regions': [{'space': 'mmio', 'within': ['0', '0xffffffffffffffff']},

@@ -5,7 +5,7 @@
 import json
 import sys
 
-BARS = {  # at most
+BARS = {  # at most; or at least, where it says so
     'exchange': (1.10, 'libioregion / bare socket ping-pong, two CPUs'),
     'exchange-1cpu': (1.25, 'the same on one CPU'),
     'exchange-10k': (1.05, 'with 10,000 regions / with one'),
@@ -17,10 +17,16 @@ BARS = {  # at most
     'policy-1k': (2, 'decision with 1,000 rules / with 10'),
     'rss-per-region': (2, 'KiB of the broker for each region'),
     'chardev': ('-', 'a write to our debug console / to the one of QEMU'),
+    'kernel-exits': (0, 'exits to the VMM / 1,000 accesses, kernel dispatcher'),
+    'kernel-vs-forward': ('>= 1.2', 'hand-written forwarder / kernel dispatcher, two CPUs'),
+    'posted-vs-answered': ('>= 3', 'answered / posted write, kernel dispatcher, two CPUs'),
+    'regions-256': (1.1, 'kernel dispatcher with 256 regions / with one, two CPUs'),
 }
 
 figures = [json.loads(line) for line in sys.stdin if line.startswith('{"bench"')]
-print(f'{"figure":16}{"is":>8}{"bar":>8}{"rounds":>8}  what')
+print(f'{"figure":24}{"is":>8}{"bar":>8}{"rounds":>8}  what')
 for figure in figures:
     bar, what = BARS.get(figure['bench'], ('-', ''))
-    print(f'{figure["bench"]:16}{figure["ratio"]:8.3f}{bar:>8}{figure["rounds"]:8}  {what}')
+    if 'faster' in figure:
+        what += f'; faster in {figure["faster"]} of {figure["rounds"]} rounds'
+    print(f'{figure["bench"]:24}{figure["ratio"]:8.3f}{bar:>8}{figure["rounds"]:8}  {what}')

@@ -83,15 +83,16 @@ static void refuse_register(sd_bus_message *message, const char *name, const cha
 
 static void test_register(void **state) {
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *message =
-        call("sa{sv}h", "guest-1.x", 4, "dispatch", "s", "vmm", "ceiling", "as", 2, "replay", "of-the-future",
-             "reserve", "a(stt)", 1, "pio", UINT64_C(0x60), UINT64_C(5), "vm-fd", "h", ends[1], ends[1]);
+        call("sa{sv}h", "guest-1.x", 5, "dispatch", "s", "kernel", "ceiling", "as", 2, "replay", "of-the-future",
+             "reserve", "a(stt)", 1, "pio", UINT64_C(0x60), UINT64_C(5), "vm-fd", "h", ends[1], "pid", "u", 7, ends[1]);
     _cleanup_(register_request_freep) struct register_request *request = NULL;
     _cleanup_(fd_closep) int lease = -1;
     sd_bus_error error = SD_BUS_ERROR_NULL;
 
     assert_return_code(parse_register_vm(message, &request, &lease, &error), 0);
     assert_string_equal(request->name, "guest-1.x");
-    assert_int_equal(request->dispatch, POLICY_DISPATCH_VMM);
+    assert_int_equal(request->dispatch, POLICY_DISPATCH_KERNEL);
+    assert_int_equal(request->pid, 7);
     assert_int_equal(request->ceiling, IOREGION_FEATURE_REPLAY);
     assert_int_equal(request->n_reserve, 1);
     assert_int_equal(request->reserve[0].space, IOREGION_PIO);
@@ -113,7 +114,12 @@ static void test_register_without_options(void **state) {
 }
 
 static void test_register_refused(void **state) {
-    refuse_register(call("sa{sv}h", "a", 1, "pid", "u", 1, ends[1]), INVALID, "there is no 'pid'");
+    refuse_register(call("sa{sv}h", "a", 1, "pid", "u", 1, ends[1]), INVALID, "'pid' needs 'vm-fd'");
+    refuse_register(call("sa{sv}h", "a", 2, "vm-fd", "h", ends[1], "pid", "u", 0, ends[1]), INVALID, "no process");
+    refuse_register(call("sa{sv}h", "a", 2, "vm-fd", "h", ends[1], "pid", "u", 0x80000000, ends[1]), INVALID,
+                    "no process");
+    refuse_register(call("sa{sv}h", "a", 2, "vm-fd", "h", ends[1], "dispatch", "s", "vmm", ends[1]), INVALID,
+                    "of no use to the vmm dispatcher");
     refuse_register(call("sa{sv}h", "a", 1, "manifest", "s", "{}", ends[1]), INVALID, "there is no 'manifest'");
     refuse_register(call("sa{sv}h", "a", 1, "dispatch", "s", "magic", ends[1]), INVALID, "not 'magic'");
     refuse_register(call("sa{sv}h", "a", 1, "dispatch", "u", 1, ends[1]), INVALID, "must be 's'");

@@ -27,7 +27,7 @@ expect() {
 }
 
 expect ioregionctl l 'list'
-expect ioregionctl '' 'list show monitor attach detach revoke unregister policy version'
+expect ioregionctl '' 'list show monitor adopt attach detach revoke unregister policy version'
 expect ioregionctl --h '--host --help'
 expect ioregionctl list '' 'vms devices regions'
 expect ioregionctl --json list re 'regions'
@@ -40,6 +40,9 @@ expect ioregionctl detach alpha '' 'uart0 rtc'
 expect ioregionctl revoke beta '' 'uart1'
 expect ioregionctl revoke beta uart1 --r '--reason'
 expect ioregionctl revoke beta uart1 --reason '' ''
+expect ioregionctl adopt --v '--vm'
+expect ioregionctl adopt --vm '' ''
+expect ioregionctl adopt --vm alpha --p '--pid'
 expect ioregionctl attach alpha new --d '--description'
 expect ioregionctl attach alpha new --description "$1" "$1"
 expect ioregionctl policy '' 'check explain reload'

@@ -14,7 +14,7 @@ static void test_nothing(void **state) {
 
     configuration_init(&configuration);
     assert_int_equal(configuration.options.struct_size, sizeof(configuration.options));
-    assert_int_equal(configuration.options.dispatch, IOREGION_DISPATCH_AUTO);
+    assert_string_equal(configuration.options.dispatch, "auto");
     assert_false(configuration.options.has_ceiling);
     assert_int_equal(configuration.options.n_reserve, 0);
     assert_string_equal(configuration.vm, "");
@@ -28,7 +28,7 @@ static void test_all(void **state) {
                                                          "reserve=pio:0x60:8\nreserve=mmio:0xd0000:4K\n"),
                      0);
     assert_string_equal(configuration.vm, "alpha.1");
-    assert_int_equal(configuration.options.dispatch, IOREGION_DISPATCH_KERNEL);
+    assert_string_equal(configuration.options.dispatch, "kernel");
     assert_true(configuration.options.has_ceiling);
     assert_int_equal(configuration.options.ceiling, IOREGION_FEATURE_REPLAY);
     assert_int_equal(configuration.options.n_reserve, 2);

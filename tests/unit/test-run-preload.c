@@ -42,7 +42,8 @@ int __wrap_ioregion_vmm_register(struct ioregion_vmm **ret_vmm, const char *name
                                  const struct ioregion_vmm_options *options) {
     int pair[2], refuse = registered.refuse;
 
-    assert_int_equal(options->dispatch, IOREGION_DISPATCH_AUTO);
+    assert_string_equal(options->dispatch, "auto");
+    assert_true(options->has_vm_fd);
     assert_int_equal(options->n_reserve, 1);
     assert_true(options->vm_fd >= 0);
     registered.refuse = 0;

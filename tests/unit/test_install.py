@@ -34,8 +34,14 @@ FILES = [
         'fleet.json', 'locked-down.conf', 'locked-down.json', 'single-host.json')),
     *(f'share/ioregiond/{name}.json' for name in (
         'debugcon', 'device.schema', 'latch', 'policy.schema', 'pvpanic', 'scratch', 'uart')),
-    'share/man/man1/ioregion-run.1', 'share/man/man1/ioregionctl.1', 'share/man/man3/libioregion.3', 'share/man/man5/ioregion-policy.5',
-    'share/man/man5/org.ioregion1.5', 'share/man/man8/ioregion-devices.8', 'share/man/man8/ioregiond.8',
+    'share/man/man1/ioregion-run.1', 'share/man/man1/ioregionctl.1', 'share/man/man3/libioregion.3',
+    'share/man/man5/ioregion-policy.5', 'share/man/man5/org.ioregion1.5', 'share/man/man8/ioregion-devices.8',
+    'share/man/man8/ioregiond.8',
+    'lib/modules-load.d/ioregionfd.conf', 'lib/udev/rules.d/60-ioregionfd.rules',
+    *(f'src/ioregionfd-0.1.0/{name}' for name in (
+        'Kbuild', 'README.md', 'dkms.conf', 'include/ioregion/ioregionfd.h', *(f'{name}.h' for name in (
+            'internal', 'trace')), *(f'{name}.c' for name in (
+                'access', 'bind', 'bus', 'channel', 'exchange', 'linger', 'main', 'region', 'set', 'time', 'vm')))),
 ]
 
 

@@ -38,3 +38,16 @@ int module_references(const char *name) {
     fclose(file);
     return count;
 }
+
+int module_set(const char *name, const char *parameter, const char *value) {
+    char path[128];
+    FILE *file;
+    int r;
+
+    snprintf(path, sizeof(path), "/sys/module/%s/parameters/%s", name, parameter);
+    file = fopen(path, "we");
+    if (!file)
+        return -errno;
+    r = fputs(value, file) < 0 ? -errno : 0;
+    return fclose(file) < 0 ? -errno : r;
+}

@@ -5,6 +5,9 @@
 /* Kernel modules, from /modules. 0 or a negative errno. */
 int module_load(const char *name);
 int module_unload(const char *name);
+/* A parameter of a loaded module. */
+int module_set(const char *name, const char *parameter, const char *value);
+
 /* Of a loaded module; -1 when it is not loaded. */
 int module_references(const char *name);
 

@@ -10,6 +10,8 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -54,11 +56,14 @@ static void errors_node(void) {
 static void errors_bind_descriptor(void) {
     struct vm vm;
     int wrong[] = {eventfd(0, 0), epoll_create1(0), open("/init", O_RDONLY), open("/", O_RDONLY | O_DIRECTORY),
-                   open("/dev/kvm", O_RDWR), ioregionfd_node, channel_new(0), 0, 0};
+                   open("/dev/kvm", O_RDWR), ioregionfd_node, channel_new(0), 0, 0, 0};
 
     vm_new(&vm);
     wrong[7] = vm.vcpus[0];
     wrong[8] = vm.handle;
+    REQUIRE(mknod("/dev/kvm-vm", S_IFCHR | 0600, makedev(10, 232)) == 0 || errno == EEXIST);
+    wrong[9] = open("/dev/kvm-vm", O_RDWR); /* KVM's, and called as VMs are */
+    REQUIRE(wrong[9] >= 0);
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
         CHECK_EQ(bind_with(wrong[i], getpid(), 0), -EINVAL);
     CHECK_EQ(bind_with(-1, getpid(), 0), -EBADF);
@@ -210,6 +215,25 @@ static void errors_delete(void) {
     vm_free(&vm);
 }
 
+static void errors_cut(void) {
+    struct kvm_ioregion region = region_at(VM_MMIO, 16, 1, channel_new(0), 0), wrong = region;
+    struct vm vm;
+
+    vm_new(&vm);
+    CHECK_EQ(call(vm.handle, IOREGIONFD_CUT_REGION, &region), -ENOENT);
+    CHECK_EQ(region_set(vm.handle, region), 0);
+    wrong.memory_size = 15;
+    CHECK_EQ(call(vm.handle, IOREGIONFD_CUT_REGION, &wrong), -ENOENT);
+    wrong.memory_size = 0;
+    CHECK_EQ(call(vm.handle, IOREGIONFD_CUT_REGION, &wrong), -EINVAL);
+    wrong = region, wrong.pad[15] = 1;
+    CHECK_EQ(call(vm.handle, IOREGIONFD_CUT_REGION, &wrong), -EINVAL);
+    CHECK_EQ(call(vm.handle, IOREGIONFD_CUT_REGION, BAD_POINTER), -EFAULT);
+    CHECK_EQ(call(region.fd, IOREGIONFD_CUT_REGION, &region), -ENOTTY);
+    CHECK_EQ(region_stats(vm.handle, region).state, IOREGIONFD_STATE_ATTACHED);
+    vm_free(&vm);
+}
+
 static void errors_stats(void) {
     struct ioregionfd_stats stats = {.guest_paddr = VM_MMIO, .memory_size = 16};
     struct vm vm;
@@ -231,5 +255,6 @@ static void errors_stats(void) {
 
 const struct test tests_errors[] = {
     TEST(errors_node), TEST(errors_bind_descriptor), TEST(errors_bind_process), TEST(errors_foreign_process),
-    TEST(errors_set_values), TEST(errors_set_descriptor), TEST(errors_delete), TEST(errors_stats), {0},
+    TEST(errors_set_values), TEST(errors_set_descriptor), TEST(errors_delete), TEST(errors_cut),
+    TEST(errors_stats), {0},
 };

@@ -182,8 +182,9 @@ static void hostile_ioctls_at_random(void) {
         uint8_t argument[128] = {0};
         struct kvm_ioregion *region = (void *) argument;
         unsigned long requests[] = {IOREGIONFD_GET_INFO, IOREGIONFD_BIND_VM, KVM_SET_IOREGION, KVM_SET_IOREGION,
-                                    KVM_SET_IOREGION, IOREGIONFD_GET_STATS, _IOWR(IOREGIONFD_IOC, rand() % 256, int)};
-        unsigned long request = requests[rand() % 7];
+                                    KVM_SET_IOREGION, IOREGIONFD_GET_STATS, IOREGIONFD_CUT_REGION, IOREGIONFD_SHUTDOWN,
+                                    _IOWR(IOREGIONFD_IOC, rand() % 256, int)};
+        unsigned long request = requests[rand() % 9];
         int fd = fds[rand() % 3 ? 1 : rand() % 2 * 3];
 
         if (rand() % 3)

@@ -5,12 +5,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "tap.h"
 #include "vm.h"
+
+#define FREE_PAGE 0x1000 /* of the guest's memory, between its code and its tables */
 
 static int add(struct vm *vm, uint64_t address, uint64_t size, uint32_t flags) {
     return region_set(vm->handle, region_at(address, size, 1, channel_new(0), flags));
@@ -45,13 +48,13 @@ static void ranges_allowed(void) {
     struct vm vm;
 
     vm_new(&vm);
-    CHECK_EQ(add(&vm, 0x300, 8, 0), 0);
-    CHECK_EQ(add(&vm, 0x300, 8, KVM_IOREGION_PIO), 0);
+    CHECK_EQ(add(&vm, 0x9000, 8, 0), 0);
+    CHECK_EQ(add(&vm, 0x9000, 8, KVM_IOREGION_PIO), 0);
     CHECK_EQ(add(&vm, UINT64_MAX - 15, 16, 0), 0);
     CHECK_EQ(add(&vm, UINT64_MAX - 15, 16, KVM_IOREGION_POSTED_WRITES), -EEXIST);
     CHECK_EQ(add(&vm, UINT64_C(1) << 40, 0x7fffffff, 0), 0);
     CHECK_EQ(add(&vm, 0xffff, 1, KVM_IOREGION_PIO), 0);
-    CHECK_EQ(add(&vm, 0x400, 0x10000 - 0x401, KVM_IOREGION_PIO), 0);
+    CHECK_EQ(add(&vm, 0x9008, 0x10000 - 0x9009, KVM_IOREGION_PIO), 0);
     vm_free(&vm);
 }
 
@@ -130,6 +133,7 @@ static void ranges_of_kvm(void) {
     vm_new(&vm);
     CHECK_EQ(ioctl(vm.fd, KVM_REGISTER_COALESCED_MMIO, &zone), 0);
     CHECK_EQ(add(&vm, VM_MMIO + 0xf, 1, 0), -EEXIST);
+    CHECK_EQ(add(&vm, 0xfee00000, 0x1000, 0), 0); /* this VM has no interrupt controllers in the kernel */
     vm_free(&vm);
 
     kvm = open("/dev/kvm", O_RDWR);
@@ -141,6 +145,58 @@ static void ranges_of_kvm(void) {
     CHECK_EQ(region_set(handle, region_at(0x20, 1, 1, channel, KVM_IOREGION_PIO)), -EEXIST);
     CHECK_EQ(region_set(handle, region_at(0x4d0, 1, 1, channel, KVM_IOREGION_PIO)), -EEXIST);
     CHECK_EQ(region_set(handle, region_at(0xfec00100, 4, 1, channel, 0)), 0);
+    CHECK_EQ(region_set(handle, region_at(0xfee00ff0, 4, 2, channel, 0)), -EEXIST);
+    CHECK_EQ(region_set(handle, region_at(0xfedff000, 0x1001, 2, channel, 0)), -EEXIST);
+    CHECK_EQ(region_set(handle, region_at(0xfedff000, 0x1000, 2, channel, 0)), 0);
+    CHECK_EQ(region_set(handle, region_at(0xfee01000, 0x1000, 3, channel, 0)), 0);
+}
+
+/* Some of the guest's RAM that it does not use itself, at another address. */
+static int set_slot(struct vm *vm, uint64_t address, uint64_t size, uint32_t flags) {
+    struct kvm_userspace_memory_region slot = {.slot = 1, .flags = flags, .guest_phys_addr = address,
+                                               .memory_size = size, .userspace_addr = (uintptr_t) vm->memory + FREE_PAGE};
+
+    return ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &slot) < 0 ? -errno : 0;
+}
+
+/* 14: no access to memory reaches the bus, so no region lies there */
+static void ranges_under_memory(void) {
+    struct vm vm;
+
+    vm_new(&vm);
+    CHECK_EQ(add(&vm, 0, 1, 0), -EEXIST);
+    CHECK_EQ(add(&vm, VM_RAM - 1, 1, 0), -EEXIST);
+    CHECK_EQ(add(&vm, VM_RAM - 1, 2, 0), -EEXIST);
+    CHECK_EQ(add(&vm, 0, 0x7fffffff, 0), -EEXIST);
+    CHECK_EQ(add(&vm, VM_RAM, 1, 0), 0);
+    CHECK_EQ(add(&vm, 0x1000, 1, KVM_IOREGION_PIO), 0);
+    CHECK_EQ(set_slot(&vm, VM_MMIO, 0x1000, KVM_MEM_READONLY), 0);
+    CHECK_EQ(add(&vm, VM_MMIO - 0x1000, 0x1001, 0), -EEXIST);
+    CHECK_EQ(add(&vm, VM_MMIO - 0x1000, 0x1000, 0), 0);
+    CHECK_EQ(add(&vm, VM_MMIO + 0xfff, 1, 0), -EEXIST);
+    CHECK_EQ(set_slot(&vm, VM_MMIO, 0, 0), 0);
+    CHECK_EQ(add(&vm, VM_MMIO + 0xfff, 1, 0), 0);
+    vm_free(&vm);
+}
+
+/* 14: nobody can keep the VMM from putting memory there later; without it the region is there again */
+static void ranges_memory_later(void) {
+    struct kvm_ioregion region = region_at(VM_MMIO, 0x100, 1, channel_new(0), 0);
+    pthread_t device;
+    struct vm vm;
+
+    vm_new(&vm);
+    CHECK_EQ(region_set(vm.handle, region), 0);
+    device_start(&device, region.fd);
+    vm_write(&vm, WRITE32, 0, 0x12345678);
+    CHECK_EQ(set_slot(&vm, VM_MMIO, 0x1000, 0), 0);
+    memset(vm.memory + FREE_PAGE, 0x77, 4);
+    CHECK_EQ(vm_read(&vm, READ32, 0), 0x77777777);
+    vm_write(&vm, WRITE32, 0, 0);
+    CHECK_EQ(set_slot(&vm, VM_MMIO, 0, 0), 0);
+    CHECK_EQ(vm_read(&vm, READ32, 0), 0x12345678);
+    CHECK_EQ(region_stats(vm.handle, region).writes, 1);
+    vm_free(&vm);
 }
 
 /* 15: 256 in each space, and the VMM's own still find room; what was refused left nothing behind */
@@ -178,5 +234,6 @@ static void ranges_tokens(void) {
 
 const struct test tests_ranges[] = {
     TEST(ranges_overlap), TEST(ranges_allowed), TEST(ranges_look_up), TEST(ranges_ioeventfd_first),
-    TEST(ranges_ioeventfd_later), TEST(ranges_of_kvm), TEST(ranges_quota), TEST(ranges_tokens), {0},
+    TEST(ranges_ioeventfd_later), TEST(ranges_of_kvm), TEST(ranges_under_memory), TEST(ranges_memory_later),
+    TEST(ranges_quota), TEST(ranges_tokens), {0},
 };

@@ -104,6 +104,10 @@ static bool handle_exit(struct vm *vm, struct kvm_run *run) {
         if (run->io.direction == KVM_EXIT_IO_IN)
             memset((uint8_t *) run + run->io.data_offset, VMM_ANSWER, run->io.size * run->io.count);
         break;
+    case KVM_EXIT_INTERNAL_ERROR:
+        FAIL("KVM's internal error %u: %#llx %#llx %#llx", run->internal.suberror,
+             (unsigned long long) run->internal.data[0], (unsigned long long) run->internal.data[1],
+             (unsigned long long) run->internal.data[2]);
     default:
         FAIL("exit %u", run->exit_reason);
     }

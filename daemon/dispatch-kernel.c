@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include <search.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <ioregion/ioregionfd.h>
+#include <ioregion/wire.h>
+#include "dispatch-kernel.h"
+
+/* What the module was told of a region: all that its ioctls name regions by. */
+struct kernel_region {
+    uint64_t id;
+    uint32_t channel;
+    struct kvm_ioregion desc;
+};
+
+struct dispatch_kernel {
+    struct dispatcher dispatcher;
+    int node, handle;
+    sd_event_source *events;
+    struct lease *lease; /* NULL: the VM lives by the handle alone */
+    bool keep_lease;
+    void *regions; /* tsearch(3) by id */
+};
+
+static int region_compare(const void *left, const void *right) {
+    const struct kernel_region *a = left, *b = right;
+
+    return a->id < b->id ? -1 : a->id > b->id;
+}
+
+static struct kernel_region *find_region(const struct dispatch_kernel *d, uint64_t id) {
+    const struct kernel_region key = {.id = id};
+    struct kernel_region **node = tfind(&key, &d->regions, region_compare);
+
+    return node ? *node : NULL;
+}
+
+/* Enter a region; NULL without memory. Ids are never used twice. */
+static struct kernel_region *enter_region(struct dispatch_kernel *d, const struct kernel_region *region) {
+    _cleanup_(freep) struct kernel_region *copy = malloc(sizeof(*copy));
+
+    if (!copy)
+        return NULL;
+    *copy = *region;
+    return tsearch(copy, &d->regions, region_compare) ? STEAL(copy) : NULL;
+}
+
+static void forget_region(struct dispatch_kernel *d, struct kernel_region *region) {
+    tdelete(region, &d->regions, region_compare);
+    free(region);
+}
+
+static int set_region(const struct dispatch_kernel *d, const struct kvm_ioregion *desc, int fd) {
+    struct kvm_ioregion argument = *desc;
+
+    argument.fd = fd;
+    return ioctl(d->handle, KVM_SET_IOREGION, &argument) < 0 ? -errno : 0;
+}
+
+static int kernel_make_channel(struct dispatcher *dispatcher, struct channel_ends *ret_ends) {
+    const struct dispatch_kernel *d = (struct dispatch_kernel *) dispatcher;
+    int fd = ioctl(d->node, KVM_CREATE_IOREGIONFD, 0);
+
+    if (fd < 0)
+        return -errno;
+    *ret_ends = (struct channel_ends){.dispatcher = -1, .device = fd};
+    return 0;
+}
+
+static uint32_t region_flags(const struct ioregion_lease_region_add *region) {
+    uint32_t flags = 0;
+
+    if (region->space == IOREGION_PIO)
+        flags |= KVM_IOREGION_PIO;
+    if (region->flags & IOREGION_REGION_POSTED)
+        flags |= KVM_IOREGION_POSTED_WRITES;
+    if (region->features & IOREGION_FEATURE_REPLAY)
+        flags |= IOREGIONFD_REGION_REPLAY;
+    switch (region->on_disconnect) {
+    case IOREGION_ON_DISCONNECT_HOLD:
+        return flags | IOREGIONFD_REGION_HOLD;
+    case IOREGION_ON_DISCONNECT_REMOVE:
+        return flags | IOREGIONFD_REGION_REMOVE;
+    default:
+        return flags;
+    }
+}
+
+static int kernel_add(struct dispatcher *dispatcher, const struct ioregion_lease_region_add *region,
+                      const struct channel_ends *ends, bool first, dispatcher_done_t done, void *userdata) {
+    struct dispatch_kernel *d = (struct dispatch_kernel *) dispatcher;
+    const struct kernel_region new = {
+        .id = region->region,
+        .channel = region->channel,
+        .desc = {.guest_paddr = region->base,
+                 .memory_size = region->size,
+                 .user_data = region->user_data,
+                 .flags = region_flags(region),
+                 .timeout_usec = region->timeout_usec,
+                 .grace_usec = region->on_disconnect == IOREGION_ON_DISCONNECT_HOLD ? region->grace_usec : 0},
+    };
+    struct kernel_region *entered = enter_region(d, &new);
+    int r;
+
+    if (!entered)
+        return -ENOMEM;
+    r = set_region(d, &new.desc, ends->device);
+    if (r < 0)
+        forget_region(d, entered);
+    done(userdata, r, NULL);
+    return 0;
+}
+
+/* For all regions of a channel. */
+struct channel_walk {
+    const struct dispatch_kernel *d;
+    uint32_t channel;
+    int fd; /* to swap to */
+    int error;
+};
+
+static void swap_region(const void *node, VISIT visit, void *userdata) {
+    const struct kernel_region *region = *(struct kernel_region *const *) node;
+    struct channel_walk *walk = userdata;
+
+    if ((visit == postorder || visit == leaf) && region->channel == walk->channel && walk->error == 0)
+        walk->error = set_region(walk->d, &region->desc, walk->fd);
+}
+
+static int kernel_swap(struct dispatcher *dispatcher, uint32_t channel, const struct channel_ends *ends,
+                       dispatcher_done_t done, void *userdata) {
+    struct channel_walk walk = {.d = (struct dispatch_kernel *) dispatcher, .channel = channel, .fd = ends->device};
+
+    twalk_r(walk.d->regions, swap_region, &walk);
+    done(userdata, walk.error, NULL);
+    return 0;
+}
+
+/* All regions of the channel lose their device with the first one; there is nothing to be done for the others. */
+static void cut_region(const void *node, VISIT visit, void *userdata) {
+    const struct kernel_region *region = *(struct kernel_region *const *) node;
+    const struct channel_walk *walk = userdata;
+
+    if ((visit == postorder || visit == leaf) && region->channel == walk->channel)
+        ioctl(walk->d->handle, IOREGIONFD_CUT_REGION, &region->desc);
+}
+
+static void kernel_cut(struct dispatcher *dispatcher, uint32_t channel, int fd) {
+    struct channel_walk walk = {.d = (struct dispatch_kernel *) dispatcher, .channel = channel};
+
+    twalk_r(walk.d->regions, cut_region, &walk);
+}
+
+static int kernel_remove(struct dispatcher *dispatcher, uint64_t id, dispatcher_done_t done, void *userdata) {
+    struct dispatch_kernel *d = (struct dispatch_kernel *) dispatcher;
+    struct kernel_region *region = find_region(d, id);
+    int r = region ? set_region(d, &region->desc, -1) : -ENOENT;
+
+    if (region)
+        forget_region(d, region);
+    if (done)
+        done(userdata, r, NULL);
+    return 0;
+}
+
+static int kernel_stats(struct dispatcher *dispatcher, uint64_t id, dispatcher_done_t done, void *userdata) {
+    struct dispatch_kernel *d = (struct dispatch_kernel *) dispatcher;
+    const struct kernel_region *region = find_region(d, id);
+    struct ioregion_lease_stats_reply reply = {.region = id};
+    struct ioregionfd_stats stats = {0};
+
+    if (!region) {
+        done(userdata, 0, &reply); /* an add that failed; as the lease has it, all zero */
+        return 0;
+    }
+    stats.guest_paddr = region->desc.guest_paddr;
+    stats.memory_size = region->desc.memory_size;
+    stats.flags = region->desc.flags & KVM_IOREGION_PIO;
+    if (ioctl(d->handle, IOREGIONFD_GET_STATS, &stats) < 0)
+        return -errno;
+    reply.reads = stats.reads;
+    reply.writes = stats.writes;
+    reply.posted = stats.posted;
+    reply.failures = stats.failures;
+    reply.timeouts = stats.timeouts;
+    done(userdata, 0, &reply);
+    return 0;
+}
+
+/* Everything was answered within the call. */
+static void kernel_forget(struct dispatcher *dispatcher, const void *userdata) {
+}
+
+static int kernel_grant(struct dispatcher *dispatcher, uint64_t features) {
+    struct dispatch_kernel *d = (struct dispatch_kernel *) dispatcher;
+    const struct ioregion_lease_grant grant = {
+        .header = {.type = IOREGION_LEASE_GRANT, .size = sizeof(grant)},
+        .features = features,
+    };
+
+    int r = lease_send(d->lease, &grant.header, NULL, 0);
+
+    if (!d->keep_lease)
+        d->lease = lease_free(d->lease);
+    return r;
+}
+
+static void kernel_revoke(struct dispatcher *dispatcher, enum ioregion_revoke_reason reason) {
+    struct dispatch_kernel *d = (struct dispatch_kernel *) dispatcher;
+
+    d->lease = lease_revoke(d->lease, reason);
+}
+
+static struct dispatcher *kernel_free(struct dispatcher *dispatcher) {
+    struct dispatch_kernel *d = (struct dispatch_kernel *) dispatcher;
+
+    sd_event_source_disable_unref(d->events);
+    lease_free(d->lease);
+    fd_close(d->handle); /* its regions go with it */
+    fd_close(d->node);
+    tdestroy(d->regions, free);
+    free(d);
+    return NULL;
+}
+
+const struct dispatcher_type dispatch_kernel_type = {
+    .name = "kernel",
+    .features = IOREGION_FEATURE_POSTED_WRITES | IOREGION_FEATURE_REPLAY,
+    .make_channel = kernel_make_channel,
+    .add = kernel_add,
+    .swap = kernel_swap,
+    .cut = kernel_cut,
+    .remove = kernel_remove,
+    .stats = kernel_stats,
+    .forget = kernel_forget,
+    .grant = kernel_grant,
+    .revoke = kernel_revoke,
+    .free = kernel_free,
+};
+
+static void on_ended(struct lease *lease, void *userdata) {
+    struct dispatch_kernel *d = userdata;
+
+    d->dispatcher.on_gone(d->dispatcher.userdata);
+}
+
+/* All that a VMM has to say once its VM is registered is that it goes. */
+static int on_message(struct lease *lease, const struct ioregion_lease_header *message, const struct ucred *sender,
+                      void *userdata) {
+    return message->type == IOREGION_LEASE_RELEASE ? -ECONNRESET : -EPROTO;
+}
+
+struct range_walk {
+    const struct ioregionfd_event *event;
+    uint64_t id; /* 0: none */
+};
+
+static void match_range(const void *node, VISIT visit, void *userdata) {
+    const struct kernel_region *region = *(struct kernel_region *const *) node;
+    struct range_walk *walk = userdata;
+
+    if ((visit == postorder || visit == leaf) && region->desc.guest_paddr == walk->event->guest_paddr &&
+        region->desc.memory_size == walk->event->memory_size &&
+        !((region->desc.flags ^ walk->event->flags) & KVM_IOREGION_PIO))
+        walk->id = region->id;
+}
+
+/* One event a turn: hearing of it may end the VM, and this dispatcher. */
+static int on_handle(sd_event_source *source, int fd, uint32_t events, void *userdata) {
+    struct dispatch_kernel *d = userdata;
+    struct ioregionfd_event event;
+    struct range_walk walk = {.event = &event};
+
+    if (events & EPOLLHUP) {
+        d->dispatcher.on_gone(d->dispatcher.userdata);
+        return 0;
+    }
+    if (read(d->handle, &event, sizeof(event)) != sizeof(event))
+        return 0; /* the region was removed meanwhile */
+    twalk_r(d->regions, match_range, &walk);
+    if (walk.id)
+        d->dispatcher.on_event(d->dispatcher.userdata, walk.id, event.loss);
+    return 0;
+}
+
+/* The node, if what is behind it is the module that we know. */
+static int open_node(void) {
+    _cleanup_(fd_closep) int node = open("/dev/ioregionfd", O_RDWR | O_CLOEXEC);
+    struct ioregionfd_info info;
+
+    if (node < 0)
+        return errno == EMFILE || errno == ENFILE || errno == ENOMEM ? -errno : -ENODEV;
+    if (ioctl(node, IOREGIONFD_GET_INFO, &info) < 0 || info.version != IOREGIONFD_VERSION ||
+        IOREGIONFD_REGION_FLAGS & ~info.region_flags || dispatch_kernel_type.features & ~info.features)
+        return -EPROTONOSUPPORT;
+    return STEAL_FD(node);
+}
+
+bool dispatch_kernel_available(void) {
+    _cleanup_(fd_closep) int node = open_node();
+
+    return node >= 0;
+}
+
+int dispatch_kernel_new(struct dispatcher **ret_dispatcher, sd_event *event, int vm_fd, pid_t pid, struct lease *lease,
+                        bool keep_lease, dispatcher_event_t on_event, dispatcher_gone_t on_gone, void *userdata) {
+    const struct ioregionfd_bind_vm bind = {.vm_fd = vm_fd, .pid = pid};
+    _cleanup_(dispatcher_freep) struct dispatcher *dispatcher = NULL;
+    _cleanup_(lease_freep) struct lease *owned = lease;
+    struct dispatch_kernel *d = calloc(1, sizeof(*d));
+    int r;
+
+    if (!d)
+        return -ENOMEM;
+    dispatcher = &d->dispatcher;
+    *dispatcher = (struct dispatcher){&dispatch_kernel_type, on_event, on_gone, userdata};
+    d->handle = -1;
+    d->node = open_node();
+    if (d->node < 0)
+        return d->node;
+    d->handle = ioctl(d->node, IOREGIONFD_BIND_VM, &bind);
+    if (d->handle < 0)
+        return -errno;
+    r = sd_event_add_io(event, &d->events, d->handle, EPOLLIN, on_handle, d);
+    if (r < 0)
+        return r;
+    d->lease = STEAL(owned);
+    d->keep_lease = keep_lease;
+    lease_set_handlers(d->lease, on_message, on_ended, d);
+    *ret_dispatcher = STEAL(dispatcher);
+    return 0;
+}
