@@ -45,7 +45,7 @@ class Qemu:
     """One QEMU. The guest's debug console is listened to; what it tells is in told()."""
 
     def __init__(self, directory, *arguments, machine='pc', irqchip='on', smp=1, memory=32, tell_port=TELL_PORT,
-                 paused=False, wrapper=(), environment=()):
+                 paused=False, pass_fds=(), wrapper=(), environment=()):
         self.deadline = time.monotonic() + LIMIT
         self.qmp, self.console = Stream(), Stream()
         self.greeted, self.lines, self.events = False, [], []
@@ -57,9 +57,10 @@ class Qemu:
                    '-chardev', f'socket,id=told,fd={self.console.theirs.fileno()}',
                    '-device', f'isa-debugcon,iobase={tell_port},chardev=told',
                    '-device', f'isa-debug-exit,iobase={EXIT_PORT},iosize=1', *arguments]
+        fds = [stream.theirs.fileno() for stream in (self.qmp, self.console)]
         with open(self.errors, 'w') as errors:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors,
-                                            pass_fds=[self.qmp.theirs.fileno(), self.console.theirs.fileno()],
+                                            pass_fds=[*fds, *pass_fds],
                                             env={**os.environ, **dict(environment)}, preexec_fn=die_with_the_test)
         self.pid = self.process.pid
         for stream in (self.qmp, self.console):

@@ -41,25 +41,48 @@ class Case(comparison.Case):
         return '-drive', f'file={path},format=qcow2,if=none'
 
 
-class Devices(Case):
+class Spaces(comparison.Case):
+    """The guest polls the line status of a UART, in ports and in memory."""
+
+    BASES = {'pio': PORT, 'mmio': 0xfe000000}
+    NOBODY = {'pio': 'ff', 'mmio': '00'}  # what QEMU answers where nothing is
+    READY = '60'
+
+    def start(self, space, **keywords):
+        return self.run_qemu(*self.image('watch.rom', self.BASES[space] + 5, space == 'mmio'), **keywords)
+
+    def uart(self, space):
+        return self.attached('uart', '--space', space, '--base', hex(self.BASES[space]))
+
     def test_attached_before_the_start(self):
-        qemu, device = self.started()
-        self.assert_alive(qemu)
-        self.assertEqual(qemu.quit(), 0)
-        device.ended(0)
-        self.wait_until(lambda: not self.vm_names())
+        for space in self.BASES:
+            with self.subTest(space):
+                qemu = self.start(space, paused=True)
+                device = self.uart(space)
+                qemu.call('cont')
+                qemu.wait_for_words(f'reads {self.READY}')
+                qemu.wait_for_words('tick')
+                self.assertEqual(qemu.quit(), 0)
+                device.ended(0)
+                self.assertEqual(qemu.told().count('reads'), 1)
+                self.wait_until(lambda: not self.vm_names())
 
     def test_attached_and_detached_while_it_runs(self):
-        qemu = self.start()
-        told = qemu.wait_for_words('start ff reads ff')
-        for _ in range(3):
-            device = self.ports()
-            told = qemu.wait_for_words('reads 00', after=told)
-            device.process.terminate()
-            device.ended(0)
-            told = qemu.wait_for_words('reads ff', after=told)
-        self.assert_alive(qemu)
+        for space in self.BASES:
+            with self.subTest(space):
+                qemu = self.start(space)
+                told = qemu.wait_for_words(f'reads {self.NOBODY[space]}')
+                for _ in range(3):
+                    device = self.uart(space)
+                    told = qemu.wait_for_words(f'reads {self.READY}', after=told)
+                    device.process.terminate()
+                    device.ended(0)
+                    told = qemu.wait_for_words(f'reads {self.NOBODY[space]}', after=told)
+                self.assertEqual(qemu.quit(), 0)
+                self.wait_until(lambda: not self.vm_names())
 
+
+class Devices(Case):
     def test_detached_by_an_operator(self):
         qemu, device = self.started()
         self.call(f'/org/ioregion1/vm/{VM}/device/scratch0', 'org.ioregion1.Device', 'Revoke', 's', 'test')

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Accesses of every shape, answered by ioregion-scratch as by QEMU's pc-testdev. The numbers are those of the edge cases."""
+"""Accesses of every shape, answered by ioregion-scratch as by QEMU's pc-testdev.
+
+The numbers are those of the list of edge cases.
+"""
 
 import re
 
