@@ -55,7 +55,7 @@ class Echo(comparison.Case):
     TEXT = bytes(range(5, 256)) * 3 + END
 
     def converse(self, line):
-        """What comes back on a descriptor, while all is being sent."""
+        """What comes back on a descriptor, while all is being sent; the guest ends when all is there."""
         rest, back = self.TEXT, b''
         while not back.endswith(END):
             readable, writable, _ = select.select([line], [line] if rest else [], [], LIMIT)
@@ -63,7 +63,10 @@ class Echo(comparison.Case):
             if writable:
                 rest = rest[os.write(line, rest[:64]):]
             if readable:
-                back += os.read(line, 4096)
+                chunk = os.read(line, 4096)
+                self.assertTrue(chunk, 'the line was hung up')
+                back += chunk
+        os.write(line, END)
         return back
 
     def theirs(self, control):
