@@ -4,6 +4,7 @@
 import contextlib
 import errno
 import socket
+import struct
 
 import actors
 import protocol
@@ -13,7 +14,8 @@ from protocol import Type
 
 def adopt(sock):
     """A socket that blocks for a while at most, and that actors do not keep open."""
-    sock.settimeout(LIMIT)
+    sock.setblocking(True)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack('@ll', LIMIT, 0))  # for read() as well
     actors.puppets.add(sock)
     return sock
 
