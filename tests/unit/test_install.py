@@ -77,6 +77,13 @@ class Install(unittest.TestCase):
                         name = path.removeprefix('/usr/').strip('/')
                         self.assertIn(re.sub(r'/[^/]*\.json$', '/*.json', name), installed)
 
+    def test_what_is_put_before_a_vmm_shows_no_more_than_it_stands_in_for(self):
+        preloaded = self.library.parent / 'ioregiond/ioregion-run.so'
+        names = subprocess.run(['nm', '--dynamic', '--defined-only', '--format=just-symbols', preloaded], check=True,
+                               capture_output=True, text=True, timeout=20).stdout.split()
+        wanted = re.findall(r'^    (\w+);', (ROOT / 'clients/ioregion-run/ioregion-run.sym').read_text(), re.M)
+        self.assertEqual(sorted(names), sorted(wanted))
+
     def test_a_device_is_built_with_what_is_installed(self):
         environment = {**os.environ, 'PKG_CONFIG_PATH': f'{self.library.parent}/pkgconfig',
                        'PKG_CONFIG_SYSROOT_DIR': str(self.stage), 'LD_LIBRARY_PATH': str(self.library.parent)}
