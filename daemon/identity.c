@@ -115,7 +115,8 @@ static int read_account(struct identity *identity) {
     identity->gids = malloc(((size_t) n + 1) * sizeof(gid_t));
     if (!identity->gids)
         return -ENOMEM;
-    memcpy(identity->gids, gids, (size_t) n * sizeof(gid_t));
+    for (int i = 0; i < n; i++)
+        identity->gids[i] = gids[i];
     identity->gids[n] = gid;
     identity->n_gids = (size_t) n + 1;
     return 0;

@@ -46,7 +46,7 @@ int ioregion_channel_claim(struct ioregion_channel *channel, struct ioregion_vm 
 	int ret = 0;
 
 	spin_lock(&channel->lock);
-	if (channel->loss) {
+	if (channel->loss || channel->closing) {
 		ret = -EPIPE;
 	} else if (channel->vm && channel->vm != vm) {
 		ret = -EBUSY;

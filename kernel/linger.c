@@ -15,7 +15,7 @@
 
 #include "internal.h"
 
-static unsigned int linger_usec = 50;
+static unsigned int linger_usec = 100;
 module_param(linger_usec, uint, 0644);
 MODULE_PARM_DESC(linger_usec, "how long a reader of posted writes stays awake at most; 0: never");
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
+#include <systemd/sd-daemon.h>
 
 #include <ioregion/region.h>
 #include "ctl.h"
@@ -141,13 +143,18 @@ char *ctl_object_name(const char *path, const char **ret_kind) {
     return r < 0 ? NULL : name;
 }
 
-/* The broker's words come with the name of the error before them; everywhere else we put it behind. */
+/*
+ * The broker's words come with the name of the error before them; everywhere else we put it behind. Within a unit they
+ * are its status, too: ioregionctl start and systemctl status tell it.
+ */
 enum status ctl_library_failed(int r) {
     const char *error = ioregion_last_error(), *text = strstr(error, ": ");
+    _cleanup_(freep) char *told = NULL;
 
-    if (text && strncmp(error, BROKER_NAME, strlen(BROKER_NAME)) == 0)
-        complain("%s (%.*s)", text + 2, (int) (text - error), error);
-    else
-        complain("%s", error);
+    if (text && strncmp(error, BROKER_NAME, strlen(BROKER_NAME)) == 0 &&
+        asprintf(&told, "%s (%.*s)", text + 2, (int) (text - error), error) < 0)
+        told = NULL;
+    sd_notifyf(false, "STATUS=%s", told ?: error);
+    complain("%s", told ?: error);
     return r == -EHOSTUNREACH ? STATUS_NO_BROKER : STATUS_FAILED;
 }

@@ -29,11 +29,12 @@ enum option_bits {
     OPTION_REASON = 1 << 4,
     OPTION_REVOKE = 1 << 5,
     OPTION_ADOPT = 1 << 6, /* --pid, --vm, --fd */
+    OPTION_TIMEOUT = 1 << 7,
 };
 
 struct ctl {
     bool json, legend, revoke;
-    const char *host, *machine, *description, *reason, *pid, *vm, *fd;
+    const char *host, *machine, *description, *reason, *pid, *vm, *fd, *timeout;
     sd_bus *bus; /* ctl_connect() */
 };
 
@@ -47,8 +48,8 @@ struct command {
     enum status (*run)(struct ctl *ctl, char **arguments, unsigned n_arguments);
 };
 
-extern const struct command command_list, command_show, command_monitor, command_adopt, command_attach, command_detach,
-    command_revoke, command_unregister, command_policy, command_version;
+extern const struct command command_list, command_show, command_monitor, command_start, command_adopt, command_attach,
+    command_detach, command_revoke, command_unregister, command_policy, command_version;
 
 #define BROKER_NAME "org.ioregion1"
 #define BROKER_PATH "/org/ioregion1"

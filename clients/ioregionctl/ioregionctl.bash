@@ -25,6 +25,16 @@ _ioregionctl_objects() {
     done
 }
 
+# Templates of devices with each VM for an instance; units of one's own are for oneself to type.
+_ioregionctl_units() {
+    local template vm
+    systemctl list-unit-files --no-legend 'ioregion-*@.service' 2>/dev/null | while read -r template _; do
+        _ioregionctl_vms | while read -r vm; do
+            echo "${template%.service}$vm"
+        done
+    done
+}
+
 _ioregionctl() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} i words='' options='--help'
     local -a arguments=() transport=()
@@ -42,7 +52,7 @@ _ioregionctl() {
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")
         return
         ;;
-    --reason | --vm | --fd)
+    --reason | --timeout | --vm | --fd)
         return
         ;;
     --pid)
@@ -57,7 +67,7 @@ _ioregionctl() {
             transport+=("${COMP_WORDS[i]}" "${COMP_WORDS[i + 1]}")
             ((i++))
             ;;
-        --description | --reason | --pid | --vm | --fd)
+        --description | --reason | --timeout | --pid | --vm | --fd)
             ((i++))
             ;;
         -*) ;;
@@ -69,7 +79,7 @@ _ioregionctl() {
 
     case ${#arguments[@]}:${arguments[0]-} in
     0:)
-        words='list show monitor adopt attach detach revoke unregister policy version'
+        words='list show monitor start adopt attach detach revoke unregister policy version'
         options='--json --no-legend --host --machine --help --version'
         ;;
     1:list)
@@ -79,6 +89,9 @@ _ioregionctl() {
     1:show)
         words=$(_ioregionctl_objects)
         options='--json --no-legend --help'
+        ;;
+    1:start)
+        words=$(_ioregionctl_units)
         ;;
     1:attach | 1:detach | 1:revoke | 1:unregister)
         words=$(_ioregionctl_vms)
@@ -113,6 +126,9 @@ _ioregionctl() {
         ;;
     esac
     case ${arguments[0]-} in
+    start)
+        options='--timeout --help'
+        ;;
     adopt)
         options='--pid --vm --fd --help'
         ;;

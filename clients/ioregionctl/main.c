@@ -7,7 +7,7 @@
 #include "ctl.h"
 
 static const struct command *const commands[] = {
-    &command_list,   &command_show,   &command_monitor,    &command_adopt,  &command_attach,
+    &command_list,   &command_show,   &command_monitor,    &command_start,  &command_adopt,   &command_attach,
     &command_detach, &command_revoke, &command_unregister, &command_policy, &command_version,
 };
 
@@ -22,7 +22,8 @@ enum {
     LONG_REVOKE,
     LONG_PID,
     LONG_VM,
-    LONG_FD
+    LONG_FD,
+    LONG_TIMEOUT,
 };
 
 static const struct option long_options[] = {
@@ -38,6 +39,7 @@ static const struct option long_options[] = {
     {"pid", required_argument, NULL, LONG_PID},
     {"vm", required_argument, NULL, LONG_VM},
     {"fd", required_argument, NULL, LONG_FD},
+    {"timeout", required_argument, NULL, LONG_TIMEOUT},
     {NULL},
 };
 
@@ -124,6 +126,10 @@ static enum status take_option(struct invocation *invocation, int option) {
     case LONG_FD:
         ctl->fd = optarg;
         invocation->options |= OPTION_ADOPT;
+        return STATUS_OK;
+    case LONG_TIMEOUT:
+        ctl->timeout = optarg;
+        invocation->options |= OPTION_TIMEOUT;
         return STATUS_OK;
     default: /* getopt_long() has said what is wrong */
         return STATUS_USAGE;

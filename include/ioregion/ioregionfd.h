@@ -147,11 +147,12 @@ struct ioregionfd_stats {
  * A new ioregionfd; the argument, a value, is 0 or O_NONBLOCK. EINVAL another argument; EMFILE,
  * ENFILE, ENOMEM.
  *
- * read() gives one command (and preadv2() with RWF_NOWAIT never waits for one); it fails with EINVAL when there is no room for one, EAGAIN, EINTR,
- * and gives 0 once the device was cut off, the last region of the ioregionfd was deleted or
- * given to another, or the VM is gone. write() takes one response; EPROTO, and the device is cut
- * off, if it is not 32 bytes, not what the last command allows, or no command waits for it;
- * EPIPE after the end. poll() tells POLLIN, POLLOUT while a response is owed, POLLHUP.
+ * read() gives one command, and never waits for one under O_NONBLOCK or preadv2()'s RWF_NOWAIT; it
+ * fails with EINVAL when there is no room for one, EAGAIN, EINTR, and gives 0 once the device was
+ * cut off, the last region of the ioregionfd was deleted or given to another, or the VM is gone.
+ * write() takes one response; EPROTO, and the device is cut off, if it is not 32 bytes, not what
+ * the last command allows, or no command waits for it; EPIPE after the end. poll() tells POLLIN,
+ * POLLOUT while a response is owed, POLLHUP.
  */
 #define KVM_CREATE_IOREGIONFD _IO(IOREGIONFD_IOC, 0x01)
 
@@ -168,9 +169,9 @@ struct ioregionfd_stats {
 #define IOREGIONFD_BIND_VM _IOW(IOREGIONFD_IOC, 0x02, struct ioregionfd_bind_vm)
 
 /*
- * On an ioregionfd: the device's end, as its last close is, though descriptors of it are open still:
- * read() gives 0, also to those who wait in it. The argument, a value: may a response that is owed
- * still be given, or is it over at once? EINVAL another argument.
+ * On an ioregionfd: the device's end, as its last close is, though descriptors of it are open
+ * still: read() gives 0, also to those who wait in it. The argument, a value: may a response that
+ * is owed still be given, or is it over at once? EINVAL another argument.
  */
 #define IOREGIONFD_SHUTDOWN _IO(IOREGIONFD_IOC, 0x06)
 #define IOREGIONFD_SHUTDOWN_READ 0
@@ -196,9 +197,9 @@ struct ioregionfd_stats {
 #define KVM_SET_IOREGION _IOW(IOREGIONFD_IOC, 0x03, struct kvm_ioregion)
 
 /*
- * Cut the device of a region off: its ioregionfd ends, with all of its regions, as if the device had
- * closed it. They stay, for its return, say. Fields as for delete, and so are the errors. Nothing
- * happens to a device that is lost already.
+ * Cut the device of a region off: its ioregionfd ends, with all of its regions, as if the device
+ * had closed it. They stay, for its return, say. Fields as for delete, and so are the errors.
+ * Nothing happens to a device that is lost already.
  */
 #define IOREGIONFD_CUT_REGION _IOW(IOREGIONFD_IOC, 0x05, struct kvm_ioregion)
 

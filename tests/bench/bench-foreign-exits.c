@@ -25,8 +25,8 @@
 #define VM "bench"
 #define PORT 0x80
 #define LOAD 0x1000
-#define EXITS 1000 /* a round is short, so that both meet the same weather */
-#define ROUNDS 100
+#define EXITS 100 /* a round is short, so that both meet the same weather */
+#define ROUNDS 1000
 #define REGIONS 64
 #define LIMIT 200 /* seconds, for everything */
 

@@ -7,6 +7,7 @@ Written from the protocol's description, not from the C headers: where the two d
 import collections
 import enum
 import os
+import select
 import socket
 import struct
 
@@ -107,6 +108,8 @@ class Response(collections.namedtuple('Response', 'data pad', defaults=[bytes(24
 
 def receive_packet(channel):
     """One packet of the channel; b'' at its end. A longer packet is a violation, and so is an empty one."""
+    if isinstance(channel, socket.socket) and channel.gettimeout():  # which os.read() knows nothing of
+        select.select([channel], [], [], channel.gettimeout())
     try:
         packet = os.read(channel.fileno(), PACKET + 1)
     except ConnectionResetError:

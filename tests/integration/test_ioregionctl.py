@@ -212,6 +212,14 @@ class Operating(Tool):
         self.stop_daemon()
         self.assertIn('ServiceUnknown', self.run_tool('list', status=3)[1])
 
+    def test_start_without_systemd(self):
+        for wrong in (['start'], ['start', 'a', 'b'], ['start', 'a.socket'], ['start', '.service'],
+                      ['start', 'a', '--timeout', '5'], ['start', 'a', '--timeout', '0s'], ['list', '--timeout', '5s']):
+            with self.subTest(wrong=wrong):
+                self.run_tool(*wrong, status=2)
+        self.assertIn('systemd: ', self.run_tool('start', 'a', status=1)[1])
+        self.run_tool('start', 'a', address='unix:path=/nonexistent/bus', status=3)
+
     def test_host_that_can_not_be_reached(self):
         with open(f'{self.directory}/ssh', 'w') as ssh:
             ssh.write('#!/bin/sh\necho "$@" >&2\nexit 255\n')
@@ -221,7 +229,8 @@ class Operating(Tool):
 
     def test_help_of_every_command(self):
         overview, _ = self.run_tool('--help')
-        for command in ('list', 'show', 'monitor', 'adopt', 'attach', 'detach', 'revoke', 'unregister', 'policy', 'version'):
+        for command in ('list', 'show', 'monitor', 'start', 'adopt', 'attach', 'detach', 'revoke', 'unregister',
+                        'policy', 'version'):
             self.assertIn(f'\n  {command} ', overview)
             self.assertIn(f'Usage: ioregionctl {command}', self.run_tool(command, '--help')[0])
 
@@ -359,6 +368,8 @@ class FdAtStart(Tool):
         if 'BARRIER' in message:
             os.close(fds[0])
             return 'BARRIER'
+        if 'STATUS' in message:
+            return message['STATUS']
         name = message['FDNAME']
         if 'FDSTOREREMOVE' in message:
             if name in self.stored:
@@ -449,8 +460,9 @@ class FdAtStart(Tool):
         self.assertIn('device.json:1:29: ', self.error)
         with open(self.description, 'w') as file:
             json.dump({**DESCRIPTION, 'on-disconnect': 'ones'}, file)
-        self.assertEqual(self.attach_by_tool(status=1), [])
-        self.assertIn('(org.ioregion1.Error.PolicyDenied)', self.error)
+        told, = self.attach_by_tool(status=1)
+        self.assertIn('(org.ioregion1.Error.PolicyDenied)', told, 'the status of its unit')
+        self.assertEqual(self.error, f'ioregionctl: {told}\n')
         self.run_tool('attach', 'vm', 'dev', status=2)
         out, error = self.run_tool('attach', 'vm', 'dev', '--description', self.description, status=1)
         self.assertIn('ExecStartPre', error)

@@ -14,10 +14,11 @@ BARS = {  # at most; or at least, where it says so
     'foreign-exits': (1.05, 'exits that are not ours, under ioregion-run / without it'),
     'attach': (1.6, 'attach to GRANT / bus call that learns as much of its caller'),
     'attach-growth': (1.5, 'attach number 1,000 / number 10'),
+    'start-device': (1.3, 'ioregionctl start to the first answer / plain start of the same unit'),
     'policy-1k': (2, 'decision with 1,000 rules / with 10'),
     'rss-per-region': (2, 'KiB of the broker for each region'),
     'chardev': ('-', 'a write to our debug console / to the one of QEMU'),
-    'kernel-exits': (0, 'exits to the VMM / 1,000 accesses, kernel dispatcher'),
+    'kernel-exits': (0, 'exits to the VMM / 1,000 accesses, kernel dispatcher, two CPUs'),
     'kernel-vs-forward': ('>= 1.2', 'hand-written forwarder / kernel dispatcher, two CPUs'),
     'posted-vs-answered': ('>= 3', 'answered / posted write, kernel dispatcher, two CPUs'),
     'regions-256': (1.1, 'kernel dispatcher with 256 regions / with one, two CPUs'),
@@ -26,7 +27,8 @@ BARS = {  # at most; or at least, where it says so
 figures = [json.loads(line) for line in sys.stdin if line.startswith('{"bench"')]
 print(f'{"figure":24}{"is":>8}{"bar":>8}{"rounds":>8}  what')
 for figure in figures:
-    bar, what = BARS.get(figure['bench'], ('-', ''))
+    base = BARS.get(figure['bench'].removesuffix('-1cpu'), ('-', ''))
+    bar, what = BARS.get(figure['bench'], ('-', base[1].replace('two CPUs', 'one CPU')))
     if 'faster' in figure:
         what += f'; faster in {figure["faster"]} of {figure["rounds"]} rounds'
     print(f'{figure["bench"]:24}{figure["ratio"]:8.3f}{bar:>8}{figure["rounds"]:8}  {what}')

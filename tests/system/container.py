@@ -2,14 +2,16 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """container.py TEST [ARGUMENT]...: run a test inside a container of its own, as root, with a real systemd as PID 1.
 
-The container has this machine's /usr and nothing else of it, but for its /usr/local, which is what the build installs.
-It has a bus, the accounts below and those that the installation asks for, and in /rig the source, the build and a
-folder for what is to be seen from outside. The test starts all else as units. Says what the test says.
+The container has this machine's /usr and nothing else of it, but for its /usr/local, which is what the build installs:
+nothing, where IOREGION_PACKAGES names a folder with packages for the test to install. It has a bus, the accounts below
+and those that the installation asks for, and in /rig the source, the build and a folder for what is to be seen from
+outside. The test, in Python or any other language, starts all else as units. Says what the test says, as it says it.
 """
 
 import contextlib
 import os
 import re
+import selectors
 import shutil
 import signal
 import subprocess
@@ -22,6 +24,7 @@ BUILD = os.environ.get('IOREGION_BUILD', f'{SOURCE}/build')
 BUS = os.environ.get('IOREGION_BUS', 'dbus-daemon')
 LIMIT, PATIENCE = 90, 20  # seconds: for all of it, and for the end of what has to be ended
 PREFIX = os.environ.get('IOREGION_PREFIX', '/usr/local')
+PACKAGES = os.environ.get('IOREGION_PACKAGES')
 ACCOUNTS = {'root': 0, 'messagebus': 101, 'vmm': 103, 'device': 104, 'qemu': 105, 'nobody': 65534}
 NAME = f'ioregion-system-{os.getpid()}'
 HIERARCHIES = [path for path in ('/sys/fs/cgroup/systemd', '/sys/fs/cgroup/unified') if os.path.isdir(path)] \
@@ -34,6 +37,11 @@ BUSES = {
 
 # The log goes where it can be read afterwards; the journal is for dbus-broker, which does not start without
 UNITS = {
+    # It boots to no more than the test
+    'service.d/rig.conf': '''
+[Unit]
+DefaultDependencies=no
+''',
     'rig.target': '''
 [Unit]
 DefaultDependencies=no
@@ -47,7 +55,6 @@ ListenStream=/run/dbus/system_bus_socket
 ''',
     'dbus.service': f'''
 [Unit]
-DefaultDependencies=no
 Requires=dbus.socket systemd-journald.socket
 After=dbus.socket systemd-journald.socket
 [Service]
@@ -58,7 +65,6 @@ StandardError=append:/rig/out/log
 ''',
     'rig.service': '''
 [Unit]
-DefaultDependencies=no
 Requires=dbus.socket
 After=dbus.socket
 SuccessAction=exit-force
@@ -66,9 +72,9 @@ FailureAction=exit-force
 [Service]
 Type=oneshot
 Environment={environment}
-ExecStart=/usr/bin/python3 {arguments}
-TimeoutStartSec=60
-StandardOutput=append:/rig/out/said
+ExecStart={arguments}
+TimeoutStartSec=80
+StandardOutput=file:/rig/out/said
 StandardError=append:/rig/out/log
 ''',
 }
@@ -96,11 +102,12 @@ def lay_out(directory, arguments):
     environment = {
         'PATH': '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin',
         'IOREGION_BUILD': '/rig/build', 'IOREGION_INSTRUMENTED': os.environ.get('IOREGION_INSTRUMENTED', ''),
-        'PYTHONPATH': '/rig/source/tests/integration:/rig/source/tests/compat:/rig/source/tests/lib',
+        'PYTHONPATH': ':'.join(f'/rig/source/tests/{name}' for name in ('system', 'integration', 'compat', 'lib')),
         'PYTHONDONTWRITEBYTECODE': '1',
     }
-    for folder in ('units', 'out'):
-        os.mkdir(f'{directory}/{folder}')
+    for folder in ('units/service.d', 'out'):
+        os.makedirs(f'{directory}/{folder}')
+    os.mkfifo(f'{directory}/out/said')
     for name, text in UNITS.items():
         if name == 'rig.service':
             text = text.format(arguments=' '.join(arguments),
@@ -112,7 +119,12 @@ def lay_out(directory, arguments):
         for name, number in ACCOUNTS.items():
             passwd.write(f'{name}:x:{number}:{number}::/:/bin/sh\n')
             group.write(f'{name}:x:{number}:\n')
+        if os.path.exists('/dev/kvm'):
+            group.write(f'kvm:x:{os.stat("/dev/kvm").st_gid}:qemu\n')
     root = f'{directory}/root'
+    if PACKAGES:
+        os.makedirs(root + PREFIX)
+        return
     for command in (['meson', 'install', '-C', BUILD, '--no-rebuild', '--quiet', '--destdir', root],
                     ['systemd-sysusers', f'--root={root}', f'{root}{PREFIX}/lib/sysusers.d/ioregiond.conf']):
         subprocess.run(command, check=True, timeout=PATIENCE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -155,7 +167,9 @@ def boot(directory, groups):
     """nspawn's exit status, which is that of the test, and what it said."""
     binds = [f'--bind={directory}:/rig', f'--bind-ro={BUILD}:/rig/build', f'--bind-ro={SOURCE}:/rig/source',
              f'--bind-ro={directory}/root{PREFIX}:{PREFIX}',
-             f'--bind-ro={directory}/root{PREFIX}/share/dbus-1/system.d:/etc/dbus-1/system.d',
+             *([f'--bind-ro={PACKAGES}:/rig/packages', '--bind-ro=/etc:/rig/etc',
+                '--bind-ro=/var/lib/dpkg:/rig/dpkg'] if PACKAGES else
+               [f'--bind-ro={directory}/root{PREFIX}/share/dbus-1/system.d:/etc/dbus-1/system.d']),
              *(f'--bind-ro={directory}/root/etc/{name}:/etc/{name}' for name in ('passwd', 'group')),
              *(['--bind=/dev/kvm'] if os.path.exists('/dev/kvm') else [])]
     nspawn = subprocess.Popen(
@@ -165,14 +179,39 @@ def boot(directory, groups):
          '--capability=CAP_BPF,CAP_NET_ADMIN,CAP_PERFMON', '--system-call-filter=bpf',
          '--setenv=SYSTEMD_UNIT_PATH=/rig/units:', 'systemd.firstboot=no', 'systemd.unit=rig.target',
          'systemd.show_status=no'], preexec_fn=groups.enter, env={**os.environ, 'SYSTEMD_NSPAWN_UNIFIED_HIERARCHY': '1'},
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
-        console, _ = nspawn.communicate(timeout=LIMIT)
+        said, console = follow(f'{directory}/out/said', nspawn.stdout)
+        nspawn.wait(PATIENCE)
     except BaseException:
         nspawn.terminate()  # killed, it would leave the container behind
         nspawn.communicate(timeout=PATIENCE)
         raise
-    return nspawn.returncode, console
+    return nspawn.returncode, said, console
+
+
+def follow(pipe, console):
+    """Repeat what is said in a named pipe until the console closes: whether anything was, and what the console said."""
+    deadline, said, console_said = time.monotonic() + LIMIT, False, b''
+    with selectors.DefaultSelector() as selector, open(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK), 'rb') as said_pipe:
+        for stream in (console, said_pipe):
+            selector.register(stream, selectors.EVENT_READ)
+        while console in selector.get_map() or said_pipe in selector.get_map():
+            ready = selector.select(deadline - time.monotonic())
+            if not ready:
+                raise TimeoutError(f'nothing more after {LIMIT} s')
+            for key, _ in ready:
+                text = os.read(key.fd, 65536)
+                if key.fileobj is said_pipe:
+                    said = said or bool(text)
+                    sys.stdout.buffer.write(text)
+                    sys.stdout.flush()
+                console_said += text if key.fileobj is console else b''
+                if not text:
+                    selector.unregister(key.fileobj)
+            if console not in selector.get_map() and not said:
+                break  # it did not boot
+    return said, console_said.decode(errors='replace')
 
 
 def read(path):
@@ -193,19 +232,16 @@ def main():
     test = os.path.relpath(os.path.realpath(sys.argv[1]), SOURCE)
     with tempfile.TemporaryDirectory(prefix='ioregion-system-') as directory, Groups(NAME) as groups:
         os.chmod(directory, 0o755)
-        lay_out(directory, [f'/rig/source/{test}', *sys.argv[2:]])
-        try:
-            status, console = boot(directory, groups)
-        finally:
-            said = read(f'{directory}/out/said')
-            print(said or '', end='', flush=True)
-            log = read(f'{directory}/out/log')
+        interpreter = ['/usr/bin/python3'] if test.endswith('.py') else []
+        lay_out(directory, [*interpreter, f'/rig/source/{test}', *sys.argv[2:]])
+        status, said, console = boot(directory, groups)
+        log = read(f'{directory}/out/log')
         forbidden = re.search('.*(?:not permitted|denied|Failed to mount).*', console)
-        if said is None and forbidden:
+        if not said and forbidden:
             skip(f'no container may boot here: {forbidden[0]}')
-        if said is None or status:
+        if not said or status:
             print(console, log, file=sys.stderr)
-        sys.exit(said is None or status)
+        sys.exit(not said or status)
 
 
 main()

@@ -5,7 +5,7 @@ import os
 import re
 
 import tap
-from test_service import MANAGER, POLICY, UNITS, Case, journal, say, setUpModule, systemctl, write  # noqa: F401
+from host import MANAGER, POLICY, UNITS, Case, journal, say, set_up, systemctl, write
 
 VM, DEVICE = 'vm-alpha.service', 'ioregion-uart@alpha.service'
 
@@ -17,6 +17,10 @@ def recipes(kind):
     """As they stand there, but for the account: here only root has KVM."""
     return [text.replace('User=vmm', 'User=root').replace('"user": "vmm"', '"user": "root"')
             for text in re.findall(rf'```{kind}\n(.*?)```', TEXT, flags=re.S)]
+
+
+def setUpModule():
+    set_up()
 
 
 class Vms(Case):

@@ -15,6 +15,11 @@ ioregionctl() {
     esac
 }
 
+systemctl() {
+    [[ $* == list-unit-files* ]] || return 2
+    printf 'ioregion-latch@.service static -\nioregion-uart@.service  static -\n'
+}
+
 # expect WORDS... OFFERS: the last argument is what is offered for the one before
 expect() {
     local expected=${!#}
@@ -27,13 +32,16 @@ expect() {
 }
 
 expect ioregionctl l 'list'
-expect ioregionctl '' 'list show monitor adopt attach detach revoke unregister policy version'
+expect ioregionctl '' 'list show monitor start adopt attach detach revoke unregister policy version'
 expect ioregionctl --h '--host --help'
 expect ioregionctl list '' 'vms devices regions'
 expect ioregionctl --json list re 'regions'
 expect ioregionctl -H host list v 'vms'
 expect ioregionctl list --n '--no-legend'
 expect ioregionctl show alpha/ 'alpha/uart0 alpha/rtc alpha/uart0/0'
+expect ioregionctl start '' 'ioregion-latch@alpha ioregion-latch@beta ioregion-uart@alpha ioregion-uart@beta'
+expect ioregionctl start ioregion-u 'ioregion-uart@alpha ioregion-uart@beta'
+expect ioregionctl start ioregion-uart@alpha --t '--timeout'
 expect ioregionctl unregister b 'beta'
 expect ioregionctl detach '' 'alpha beta'
 expect ioregionctl detach alpha '' 'uart0 rtc'

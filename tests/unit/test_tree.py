@@ -10,7 +10,7 @@ import tap
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # What has no room for comments, or is not ours to write
-BARE = re.compile(r'\.json$|^LICENSES/|^tests/fuzz/corpus/')
+BARE = re.compile(r'\.json$|^LICENSES/|^tests/fuzz/corpus/|^debian/(?:changelog|copyright|source/format)$')
 LATER = re.compile(r'later: \S')
 
 

@@ -395,6 +395,7 @@ static void shutdown_before_the_answer(void) {
     CHECK_EQ(ioctl(region.fd, IOREGIONFD_SHUTDOWN, IOREGIONFD_SHUTDOWN_READ), 0);
     CHECK_EQ(read(region.fd, &command, sizeof(command)), 0);
     CHECK_EQ(poll_for(vm.handle, POLLIN, 0), 0);
+    CHECK_EQ(region_set(vm.handle, region_at(VM_MMIO + 0x100, 0x100, 2, region.fd, 0)), -EPIPE);
     CHECK_EQ(answer(region.fd, 7), 0);
     vm_join(&running);
     CHECK_EQ(steps[0].value[0], 7);

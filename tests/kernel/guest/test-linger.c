@@ -76,7 +76,7 @@ static void join(struct reader *reader) {
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += 5;
     REQUIRE(pthread_timedjoin_np(reader->thread, NULL, &until) == 0);
-    REQUIRE(module_set("ioregionfd", "linger_usec", "50") == 0);
+    REQUIRE(module_set("ioregionfd", "linger_usec", "100") == 0);
 }
 
 /* Of the thread's status: what comes behind this name. */
