@@ -169,6 +169,10 @@ static void attachment_conclude(struct attachment *a) {
     case -ESRCH:
         r = refuse(&refusal, REFUSAL_VM_GONE, "VM %s ended meanwhile", vm);
         break;
+    case -EADDRINUSE:
+        r = refuse(&refusal, REFUSAL_REGION_OVERLAP,
+                   "a region lies in guest memory of VM %s: no access would ever reach the device", vm);
+        break;
     default:
         r = refuse(&refusal, REFUSAL_NO_DISPATCHER, "the %s dispatcher of %s can't add the region: %s",
                    a->device->vm->dispatcher->type->name, vm, strerror(-r));

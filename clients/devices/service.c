@@ -119,6 +119,14 @@ int service_option(struct service *service, int option, const char *argument, co
     return 0;
 }
 
+int service_operands(const struct service *service, int n, char **operands) {
+    if (n > 0)
+        return service_usage(service, "'%s' is too much", operands[0]);
+    if (!service->vm && !service->fds)
+        return service_usage(service, "--vm is missing");
+    return 0;
+}
+
 /* Why the hold ended, for people. */
 static const char *reason_text(unsigned reason) {
     switch (reason) {

@@ -76,6 +76,12 @@ int service_usage(const struct service *service, const char *format, ...) __attr
 int service_option(struct service *service, int option, const char *argument, const char *help);
 
 /*
+ * What is left of the command line behind its options: nothing may be; and where the device goes has to be said.
+ * 0 or -EINVAL.
+ */
+int service_operands(const struct service *service, int n, char **operands);
+
+/*
  * Attach the region with these registers, or serve what was attached before the start; let SIGTERM and SIGINT stop
  * the device. An enum service_exit.
  */

@@ -49,13 +49,16 @@ bool uart_16550_interrupt(const struct uart_16550 *uart) {
 
 /* A byte is complete in the receiver's shift register, whichever way it came. */
 static void shift_in(struct uart_16550 *uart, uint8_t byte) {
-    if (uart->count == capacity(uart)) {
+    bool full = uart->count == capacity(uart);
+
+    if (full)
         uart->overrun = true;
-        if (fifo_on(uart))
-            return; /* the FIFO keeps what it has; a lone RBR is overwritten */
-        uart->count = 0;
+    if (!fifo_on(uart)) {
+        uart->rbr = byte; /* if that was full, what it had is lost; */
+        uart->count = 1;
+    } else if (!full) { /* the FIFO keeps what it has */
+        uart->fifo[(uart->first + uart->count++) % UART_16550_FIFO] = byte;
     }
-    uart->fifo[(uart->first + uart->count++) % UART_16550_FIFO] = byte;
 }
 
 unsigned uart_16550_room(const struct uart_16550 *uart) {
@@ -67,26 +70,13 @@ void uart_16550_receive(struct uart_16550 *uart, uint8_t byte) {
         shift_in(uart, byte);
 }
 
-/* In loopback the modem outputs are tied to the modem inputs. */
-static uint8_t line_inputs(const struct uart_16550 *uart) {
-    if (!loopback(uart))
-        return uart->lines;
-    return (uart->mcr & UART_MCR_RTS ? UART_MSR_CTS : 0) | (uart->mcr & UART_MCR_DTR ? UART_MSR_DSR : 0) |
-           (uart->mcr & UART_MCR_OUT1 ? UART_MSR_RI : 0) | (uart->mcr & UART_MCR_OUT2 ? UART_MSR_DCD : 0);
-}
-
-/* Bring MSR up to date. Every change leaves a delta, except for RI, which only tells its falling edge. */
-static void sample_lines(struct uart_16550 *uart) {
-    uint8_t now = line_inputs(uart), changed = (uart->msr ^ now) & MSR_LINES;
+/* Every change leaves a delta, except for RI, which only tells its falling edge. */
+void uart_16550_set_lines(struct uart_16550 *uart, uint8_t lines) {
+    uint8_t now = lines & MSR_LINES, changed = (uart->msr ^ now) & MSR_LINES;
 
     if (now & UART_MSR_RI)
         changed &= ~UART_MSR_RI;
     uart->msr = now | (uart->msr & UART_MSR_ANY_DELTA) | changed >> 4;
-}
-
-void uart_16550_set_lines(struct uart_16550 *uart, uint8_t lines) {
-    uart->lines = lines & MSR_LINES;
-    sample_lines(uart);
 }
 
 void uart_16550_init(struct uart_16550 *uart, void (*transmit)(void *userdata, uint8_t byte), void *userdata) {
@@ -94,18 +84,21 @@ void uart_16550_init(struct uart_16550 *uart, void (*transmit)(void *userdata, u
     uart->transmit = transmit;
     uart->userdata = userdata;
     uart->divisor[0] = 12; /* 9600 baud */
-    uart->lines = UART_MSR_CTS | UART_MSR_DSR | UART_MSR_DCD;
-    uart->msr = uart->lines;
+    uart->mcr = UART_MCR_OUT2;
+    uart->msr = UART_MSR_CTS | UART_MSR_DSR | UART_MSR_DCD;
     uart->thr_empty = true;
 }
 
-/* What was read last can be read again until another byte is there. */
+/* What was read last can be read again until another byte is there; an empty FIFO has nothing. */
 static uint8_t read_rbr(struct uart_16550 *uart) {
-    if (uart->count > 0) {
-        uart->first = (uart->first + 1) % UART_16550_FIFO;
-        uart->count--;
+    if (!fifo_on(uart)) {
+        uart->count = 0;
+        return uart->rbr;
     }
-    return uart->fifo[(uart->first + UART_16550_FIFO - 1) % UART_16550_FIFO];
+    if (uart->count == 0)
+        return 0;
+    uart->count--;
+    return uart->fifo[uart->first++ % UART_16550_FIFO];
 }
 
 static uint8_t read_iir(struct uart_16550 *uart) {
@@ -127,9 +120,13 @@ static uint8_t read_lsr(struct uart_16550 *uart) {
     return lsr;
 }
 
+/* In loopback the modem outputs are tied to the modem inputs, and the lines with their deltas are out of sight. */
 static uint8_t read_msr(struct uart_16550 *uart) {
     uint8_t msr = uart->msr;
 
+    if (loopback(uart))
+        return (uart->mcr & UART_MCR_RTS ? UART_MSR_CTS : 0) | (uart->mcr & UART_MCR_DTR ? UART_MSR_DSR : 0) |
+               (uart->mcr & UART_MCR_OUT1 ? UART_MSR_RI : 0) | (uart->mcr & UART_MCR_OUT2 ? UART_MSR_DCD : 0);
     uart->msr &= MSR_LINES;
     return msr;
 }
@@ -172,12 +169,14 @@ static void write_ier(struct uart_16550 *uart, uint8_t value) {
     uart->ier = value & IER_BITS;
 }
 
-/* The other bits count only together with the enable bit, and turning the FIFO on or off empties it. */
+/* Turning the FIFOs on or off empties them. */
 static void write_fcr(struct uart_16550 *uart, uint8_t value) {
-    bool on = value & UART_FCR_ENABLE_FIFO;
+    bool on = value & UART_FCR_ENABLE_FIFO, toggled = on != fifo_on(uart);
 
-    if (on != fifo_on(uart) || (on && (value & UART_FCR_CLEAR_RCVR)))
+    if (toggled || (value & UART_FCR_CLEAR_RCVR))
         uart->count = 0;
+    if (toggled || (value & UART_FCR_CLEAR_XMIT))
+        uart->thr_empty = true; /* as it is after a byte */
     uart->fcr = on ? value & (UART_FCR_ENABLE_FIFO | UART_FCR_TRIGGER_MASK) : 0;
 }
 
@@ -202,7 +201,6 @@ static void write_register(struct uart_16550 *uart, uint64_t offset, uint8_t val
         break;
     case UART_MCR:
         uart->mcr = value & MCR_BITS;
-        sample_lines(uart);
         break;
     case UART_SCR:
         uart->scr = value;

@@ -12,6 +12,9 @@
  * always set, and the character timeout has always passed, so that received data below the trigger level shows as a
  * timeout interrupt. Parity, framing and break errors don't exist on a line without a line. The divisor is kept and
  * read back, and sets no speed.
+ *
+ * Where chips differ from each other, a guest reads what it reads on QEMU's isa-serial: OUT2 is set at power on, an
+ * empty FIFO reads as 0, FIFOs can be cleared while they are off, and the loopback shows no deltas.
  */
 
 #include <stdbool.h>
@@ -21,10 +24,9 @@
 #define UART_16550_FIFO 16 /* bytes of the receive FIFO */
 
 struct uart_16550 {
-    uint8_t ier, fcr, lcr, mcr, scr;
+    uint8_t rbr, ier, fcr, lcr, mcr, scr;
     uint8_t divisor[2]; /* low, high */
-    uint8_t lines;      /* the far end's CTS, DSR, RI, DCD, in the bits of MSR */
-    uint8_t msr;        /* as the guest reads it: lines (or what loopback makes of MCR) and deltas */
+    uint8_t msr;        /* the far end's CTS, DSR, RI, DCD, and what of them has changed */
     bool overrun;       /* LSR.OE */
     bool thr_empty;     /* a THR-empty interrupt was raised, and not yet seen */
     uint8_t fifo[UART_16550_FIFO];

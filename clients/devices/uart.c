@@ -96,11 +96,7 @@ static int parse(int argc, char **argv, struct service *service, const char **re
         else if ((r = service_option(service, option, optarg, help)) != 0)
             return r;
     }
-    if (optind < argc)
-        return service_usage(service, "'%s' is too much", argv[optind]);
-    if (!service->vm && !service->fds)
-        return service_usage(service, "--vm is missing");
-    return 0;
+    return service_operands(service, argc - optind, argv + optind);
 }
 
 /* The back end is opened first: once locked down, nothing can be opened. */

@@ -4,7 +4,7 @@
 
 /*
  * The VMM side, from the top: vmm.c follows the lease, vmm-exit.c takes exits apart, vmm-table.c finds the region of
- * an address, vmm-channel.c decides who may use a channel and what its loss means, vmm-exchange.c sends and receives.
+ * an address, vmm-slots.c knows the guest's memory, vmm-channel.c decides who may use a channel and what its loss means, vmm-exchange.c sends and receives.
  *
  * Two kinds of threads meet here: the one that calls process() adds and removes, vCPU threads look up and exchange.
  */
@@ -72,6 +72,25 @@ void tables_remove(struct tables *tables, const struct region *region);
 
 void tables_release(struct tables *tables);
 
+/* The lowest region that has a byte of these; or NULL. Nobody may be adding or removing. */
+struct region *tables_overlap(struct tables *tables, uint32_t space, uint64_t base, uint64_t size);
+
+/* ---- guest memory ---- */
+
+struct slot {
+    uint32_t number;
+    uint64_t base, size;
+};
+
+struct slots {
+    pthread_mutex_t lock; /* of the list, and of changes to the tables */
+    struct slot *list;
+    size_t n;
+};
+
+/* Does any byte of a region lie in memory? With the lock. */
+bool slots_cover(const struct slots *slots, uint32_t space, uint64_t base, uint64_t size);
+
 /* ---- channels ---- */
 
 struct turn {
@@ -134,6 +153,7 @@ struct ioregion_vmm {
     int lease, epoll;
     bool ended; /* the lease */
     struct tables tables;
+    struct slots slots;
     void *regions, *channels; /* tsearch(3) trees by id; process() only */
     pthread_mutex_t lock;
     pthread_cond_t left; /* a removed region became empty */

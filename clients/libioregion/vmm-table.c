@@ -155,6 +155,17 @@ void tables_remove(struct tables *tables, const struct region *region) {
     publish(tables, region->space, table);
 }
 
+struct region *tables_overlap(struct tables *tables, uint32_t space, uint64_t base, uint64_t size) {
+    const struct table *table = atomic_load(&tables->spaces[space].current);
+    size_t position = table ? count_up_to(table, base) : 0;
+
+    if (position > 0 && base - table->bases[position - 1] < table->regions[position - 1]->size)
+        return table->regions[position - 1];
+    if (table && position < table->n && table->bases[position] - base < size)
+        return table->regions[position];
+    return NULL;
+}
+
 void tables_release(struct tables *tables) {
     for (int space = 0; space < 2; space++)
         for (int i = 0; i < 2; i++) {

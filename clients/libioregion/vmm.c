@@ -84,6 +84,17 @@ static bool add_valid(const struct ioregion_lease_region_add *add) {
            add->on_disconnect <= IOREGION_ON_DISCONNECT_REMOVE && add->timeout_usec > 0;
 }
 
+/* In the tables, unless memory is where it would be. */
+static int region_publish(struct ioregion_vmm *vmm, struct region *region) {
+    int r = -EADDRINUSE;
+
+    pthread_mutex_lock(&vmm->slots.lock);
+    if (!slots_cover(&vmm->slots, region->space, region->base, region->size))
+        r = tables_add(&vmm->tables, region);
+    pthread_mutex_unlock(&vmm->slots.lock);
+    return r;
+}
+
 static int region_add(struct ioregion_vmm *vmm, struct lease_message *message) {
     const struct ioregion_lease_region_add *add = &message->add;
     _cleanup_(freep) struct region *region = NULL;
@@ -103,7 +114,7 @@ static int region_add(struct ioregion_vmm *vmm, struct lease_message *message) {
     if (r < 0)
         return r;
     region->channel = channel;
-    r = tsearch(region, &vmm->regions, by_id) ? tables_add(&vmm->tables, region) : -ENOMEM;
+    r = tsearch(region, &vmm->regions, by_id) ? region_publish(vmm, region) : -ENOMEM;
     if (r < 0) {
         tdelete(region, &vmm->regions, by_id);
         drop_unused_channel(vmm, channel);
@@ -119,7 +130,9 @@ static void region_drop(struct ioregion_vmm *vmm, struct region *region, bool cu
     struct channel *channel = region->channel;
 
     tdelete(region, &vmm->regions, by_id);
+    pthread_mutex_lock(&vmm->slots.lock);
     tables_remove(&vmm->tables, region);
+    pthread_mutex_unlock(&vmm->slots.lock);
     atomic_fetch_or(&region->users, REGION_REMOVED);
     channel_wake(channel, cut);
     pthread_mutex_lock(&vmm->lock);
@@ -250,6 +263,7 @@ int ioregion_vmm_from_lease(struct ioregion_vmm **ret_vmm, int lease) {
     vmm->lease = lease;
     vmm->epoll = STEAL_FD(epoll);
     pthread_mutex_init(&vmm->lock, NULL);
+    pthread_mutex_init(&vmm->slots.lock, NULL);
     pthread_cond_init(&vmm->left, NULL);
     *ret_vmm = vmm;
     return 0;
@@ -272,6 +286,8 @@ struct ioregion_vmm *ioregion_vmm_free(struct ioregion_vmm *vmm) {
     fd_close(vmm->epoll);
     pthread_cond_destroy(&vmm->left);
     pthread_mutex_destroy(&vmm->lock);
+    pthread_mutex_destroy(&vmm->slots.lock);
+    free(vmm->slots.list);
     free(vmm);
     return NULL;
 }

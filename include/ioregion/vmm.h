@@ -6,8 +6,9 @@
  * The VMM side of libioregion: register a VM, follow its regions, dispatch its exits.
  *
  * Functions return a negative errno on failure, with words in ioregion_last_error(). ioregion_vmm_handle_exit()
- * and ioregion_vmm_access() may be called from any number of vCPU threads at once, also while another thread is in
- * ioregion_vmm_process(). Everything else belongs to one thread. SIGPIPE is never raised.
+ * and ioregion_vmm_access() may be called from any number of vCPU threads at once, and those about guest memory from
+ * any thread, all also while another thread is in ioregion_vmm_process(). Everything else belongs to one thread.
+ * SIGPIPE is never raised.
  */
 
 #include <stddef.h>
@@ -95,6 +96,16 @@ IOREGION_PUBLIC int ioregion_vmm_handle_exit(struct ioregion_vmm *vmm, struct kv
  */
 IOREGION_PUBLIC int ioregion_vmm_access(struct ioregion_vmm *vmm, enum ioregion_space space, uint64_t address,
                                         void *data, unsigned size, int write);
+
+/*
+ * Guest memory: KVM exits for no access to it, so a device's region that lies in it, even in part, would never be
+ * heard of. Tell each slot that KVM_SET_USER_MEMORY_REGION has set, @size 0 for one that went, and such regions are
+ * refused when they come. -EINVAL past the end of the space, -ENOMEM.
+ */
+IOREGION_PUBLIC int ioregion_vmm_memory_slot(struct ioregion_vmm *vmm, uint32_t slot, uint64_t base, uint64_t size);
+
+/* Those that were there before the memory stay: 1 and the range of one of them, the first; 0 if there is none. */
+IOREGION_PUBLIC int ioregion_vmm_covered(struct ioregion_vmm *vmm, struct ioregion_range *ret_range);
 
 #ifdef __cplusplus
 }

@@ -80,15 +80,16 @@ class Case(rig.Case):
         instrumented = ['--no-lockdown'] if os.environ.get('IOREGION_INSTRUMENTED') else []
         return Program(self, f'devices/ioregion-{program}', '--vm', vm, *instrumented, *arguments, **keywords)
 
-    def uart(self, *arguments, **keywords):
-        device = self.device('uart', *arguments, **keywords)
+    def attached(self, program, *arguments, **keywords):
+        device = self.device(program, *arguments, **keywords)
         device.words = device.said('attached to VM')
         return device
 
+    def uart(self, *arguments, **keywords):
+        return self.attached('uart', *arguments, **keywords)
+
     def scratch(self, *arguments, **keywords):
-        device = self.device('scratch', '--base', hex(SCRATCH), *arguments, **keywords)
-        device.words = device.said('attached to VM')
-        return device
+        return self.attached('scratch', '--base', hex(SCRATCH), *arguments, **keywords)
 
     def demo_vmm(self, *arguments, vm='demo', **keywords):
         return Program(self, 'vmm/ioregion-demo-vmm', '--vm', vm, *arguments, **keywords)

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The shipped devices. The numbers are those of the list of edge cases."""
 
+import contextlib
 import os
 import select
 import signal
+import socket
+import subprocess
+from unittest import mock
 
 import programs
 import protocol
@@ -11,8 +15,14 @@ import rig
 from privatebus import LIMIT
 from programs import SCRATCH, UART, Program
 
+DEBUG, PANIC = 0x402, 0x505
 CONTROL = SCRATCH + 0x1000 - 64
 WRITES, READS, DELAY, CRASH, SILENCE, GARBAGE = range(0, 24, 4)
+
+
+def close_stdout():
+    """For a device: a standard output that nothing can be written to."""
+    os.dup2(os.open('/dev/full', os.O_WRONLY), 1)
 
 
 class Devices(programs.Case):
@@ -50,6 +60,85 @@ class Devices(programs.Case):
 
     def test_example_refused(self):
         self.assertIn('org.ioregion1.Error.NoSuchVM', Program(self, 'devices/example-latch', 'nowhere').ended(1))
+
+    # the debug console
+
+    def test_debug_console(self):
+        console = self.attached('debugcon')
+        self.assertEqual(self.access(DEBUG), 0xe9)
+        for byte in b'log\n':
+            self.access(DEBUG, 1, byte)
+        self.assertEqual(console.output(4), b'log\n')
+        self.assertEqual(self.access(DEBUG), 0xe9)
+
+    def test_debug_console_appends_to_a_file(self):
+        path = f'{self.directory}/log'
+        console = self.attached('debugcon', '--backend', f'file:{path}')
+        self.access(DEBUG, 1, ord('x'))
+        with open(path) as file:
+            self.assertTrue(file.read().endswith('x'))
+        console.process.terminate()
+        console.ended(0)
+
+    def test_debug_console_counts_what_nobody_takes(self):
+        console = self.attached('debugcon', stdout=subprocess.DEVNULL, preexec_fn=close_stdout)
+        self.access(DEBUG, 1, 1)
+        console.process.terminate()
+        self.assertIn('1 bytes were dropped', console.ended(0))
+
+    # the pvpanic port
+
+    def pvpanic(self, path=None):
+        """The device, and the socket of its service manager."""
+        manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(manager.close)
+        manager.settimeout(LIMIT)
+        manager.bind(path or f'{self.directory}/notify')
+        name = '@' + path[1:] if path else f'{self.directory}/notify'
+        with mock.patch.dict(os.environ, NOTIFY_SOCKET=name):
+            return self.attached('pvpanic'), manager
+
+    def test_panics_become_the_units_status(self):
+        _, manager = self.pvpanic()
+        self.assertEqual(self.access(PANIC), 3)
+        self.access(PANIC, 1, 1)
+        self.assertEqual(manager.recv(256), b'STATUS=GUEST_PANICKED (1)')
+        self.access(PANIC, 1, 2)
+        self.assertEqual(manager.recv(256), b'STATUS=GUEST_CRASHLOADED (1)')
+        self.assertEqual(self.access(PANIC), 3)
+
+    def test_panic_counts_before_other_bits(self):
+        _, manager = self.pvpanic(path=f'\0ioregion-test-{os.getpid()}')
+        for value in (0x00, 0x04, 0xf8):  # nothing that is known
+            self.access(PANIC, 1, value)
+        self.access(PANIC, 1, 0xff)
+        self.assertEqual(manager.recv(256), b'STATUS=GUEST_PANICKED (1)')
+
+    def test_panics_are_logged(self):
+        """Where there is no journal; there, they are records."""
+        if os.path.exists('/run/systemd/journal/socket'):
+            self.skipTest('there is a journal')
+        for status in (None, '', '/', f'{self.directory}/{"long" * 40}', f'{self.directory}/missing'):
+            with mock.patch.dict(os.environ, {} if status is None else {'NOTIFY_SOCKET': status}):
+                device = self.attached('pvpanic')
+            self.access(PANIC, 1, 1)
+            self.assertIn('the guest panicked (1)', device.said('GUEST_PANICKED'))
+            device.process.terminate()
+            device.ended(0)
+            self.wait_until(lambda: not self.vmm.regions)
+
+    def test_panics_without_end_are_told_once_a_second(self):
+        _, manager = self.pvpanic()
+        for _ in range(2000):
+            self.access(PANIC, 1, 1)
+        self.assertEqual(self.access(PANIC), 3)
+        manager.setblocking(False)
+        told = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                told.append(manager.recv(256))
+        self.assertEqual(told[0], b'STATUS=GUEST_PANICKED (1)')
+        self.assertLess(len(told), 30)
 
     # the UART
 

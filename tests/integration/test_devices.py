@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Devices that fail, and come back: each cell of the state table. The numbers are those of the list of edge cases."""
 
+import errno
+
 import protocol
 import rig
 from protocol import Event, Revoked, Type
@@ -274,6 +276,12 @@ class Devices(rig.Case):
         self.assertIn('No space left', caught.exception.text)
         self.vmm.refusals.clear()
         self.attach()
+
+    def test_14_guest_memory(self):
+        """What the VMM alone knows of: the broker says it in words."""
+        self.vmm.refuse(Type.REGION_ADD, errno.EADDRINUSE)
+        with self.refused('RegionOverlap', 'guest memory of VM vm'):
+            self.attach()
 
     def test_vmm_that_refuses_a_resume(self):
         device = self.lost('lease', 'hold', 'held')

@@ -23,6 +23,8 @@ MORE = {'version': 1, 'devices': [
     {'name': name, 'match': {'unit': f'ioregion-{name}@*.service'}, 'vms': ['${vm}'], 'regions': [region],
      'timeout': '2s', 'on-disconnect': ['hold', 'ones'], 'grace': '20s'}
     for name, region in (('latch', {'space': 'pio', 'base': '0x378', 'size': '1'}),
+                         ('debugcon', {'space': 'pio', 'base': '0x402', 'size': '1'}),
+                         ('pvpanic', {'space': 'pio', 'base': '0x505', 'size': '1'}),
                          ('scratch', {'space': 'mmio', 'within': ['0xd0000000', '0xd0000fff']}))]}
 
 

@@ -74,7 +74,7 @@ class Packages(unittest.TestCase):
     """In the order of their names."""
 
     def test_1_installed_is_running(self):
-        self.assertEqual(len(PACKAGES), 6)
+        self.assertEqual(len(PACKAGES), 7)
         self.assertEqual(say(SERVICE, 'ActiveState'), 'active')
         self.assertEqual(say(SERVICE, 'UnitFileState'), 'enabled')
         process = say(SERVICE, 'MainPID')

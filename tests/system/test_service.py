@@ -176,6 +176,33 @@ class Devices(Case):
         self.stop(unit)
         self.wait(lambda: self.vmm.ask(f'read pio {LATCH:#x} 1') == 'unclaimed')
 
+    def test_a_debug_console(self):
+        unit = 'ioregion-debugcon@demo.service'
+        self.start(unit)
+        self.assertEqual(self.vmm.ask('read pio 0x402 1'), '0xe9')
+        for byte in b'firmware\n':
+            self.assertEqual(self.vmm.ask(f'write pio 0x402 1 {byte}'), 'done')
+        self.wait(lambda: 'firmware' in journal(unit))
+
+    def test_a_panic_is_told(self):
+        """To who watches the unit on the bus, and to who reads the journal."""
+        unit = 'ioregion-pvpanic@demo.service'
+        self.start(unit)
+        self.assertEqual(self.vmm.ask('read pio 0x505 1'), '0x3')
+        for number, (value, event) in enumerate(((1, 'GUEST_PANICKED'), (2, 'GUEST_CRASHLOADED'))):
+            self.assertEqual(self.vmm.ask(f'write pio 0x505 1 {value}'), 'done')
+            self.wait(lambda: say(unit, 'StatusText') == f'{event} (1)')
+            self.wait(lambda: len(self.panics(unit)) > number)
+            record = self.panics(unit)[-1]
+            self.assertEqual((record['IOREGION_EVENT'], record['IOREGION_COUNT'], record['IOREGION_DEVICE']),
+                             (event, '1', 'demo'))
+        self.assertEqual(self.vmm.ask('read pio 0x505 1'), '0x3')
+
+    def panics(self, unit):
+        records = subprocess.run(['journalctl', '--no-pager', '-o', 'json', f'_SYSTEMD_UNIT={unit}'],
+                                 capture_output=True, text=True, timeout=LIMIT).stdout
+        return [record for record in map(json.loads, records.splitlines()) if 'IOREGION_EVENT' in record]
+
     def test_the_end_of_a_vm_is_that_of_its_devices(self):
         unit = 'ioregion-uart@brief.service'
         vmm = start_vmm(type(self), 'brief')

@@ -5,6 +5,7 @@
  * Hello and with the broker's part. What the broker does is scripted, one step a call.
  */
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/un.h>
@@ -42,6 +43,19 @@ struct bus {
     char seen[1024]; /* of the last call, flattened */
 };
 
+/* What a descriptor in a message is. */
+static void flatten_fd(sd_bus_message *message, char *text, size_t size) {
+    char path[32];
+    ssize_t n;
+    int fd;
+
+    assert_true(sd_bus_message_read(message, "h", &fd) >= 0);
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    n = readlink(path, text, size - 2);
+    assert_true(n > 0);
+    strcpy(text + n, " ");
+}
+
 /* All values of a message in their order, as text. */
 static void flatten(sd_bus_message *message, char *text, size_t size) {
     const char *contents;
@@ -59,8 +73,10 @@ static void flatten(sd_bus_message *message, char *text, size_t size) {
         } else if (type == 's') {
             assert_true(sd_bus_message_read(message, "s", &string) >= 0);
             snprintf(text + length, size - length, "%s ", string);
+        } else if (type == 'h' && strcmp(sd_bus_message_get_signature(message, false), "h") == 0) {
+            flatten_fd(message, text + length, size - length);
         } else if (type == 'h') {
-            return;
+            return; /* the lease */
         } else {
             assert_true(sd_bus_message_read_basic(message, type, &number) >= 0);
             snprintf(text + length, size - length, "%llu ", (unsigned long long) number);
@@ -436,10 +452,23 @@ static void test_register(void **state) {
     assert_string_equal(bus.seen, "vm0 dispatch vmm ceiling replay reserve pio 1016 8 ");
     ioregion_vmm_free(vmm);
 
+    options = (struct ioregion_vmm_options){.struct_size = sizeof(options), .dispatch = "auto", .has_vm_fd = 1};
+    options.vm_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    bus_start(&bus, &step);
+    bus.channels = bus.regions = 0;
+    assert_int_equal(ioregion_vmm_register(&vmm, "vm0", &options), 0);
+    bus_end(&bus);
+    assert_string_equal(bus.seen, "vm0 dispatch auto vm-fd /dev/null ");
+    ioregion_vmm_free(vmm);
+    close(options.vm_fd);
+
+    options = (struct ioregion_vmm_options){.struct_size = sizeof(options), .n_reserve = 1};
+
     bus_start(&bus, &wrong);
-    assert_int_equal(ioregion_vmm_register(&vmm, "vm0", &options), -EPROTO);
+    assert_int_equal(ioregion_vmm_register(&vmm, "vm0", NULL), -EPROTO);
     bus_end(&bus);
 
+    options.has_ceiling = 1;
     options.ceiling = 0x20;
     assert_int_equal(ioregion_vmm_register(&vmm, "vm0", &options), -EINVAL);
     options.ceiling = 0;

@@ -87,6 +87,9 @@ static void test_new(void **state) {
     assert_int_equal(ioregion_vmm_from_lease(&vmm, pair[0]), -ENOMEM);
     fail_at = -1;
     assert_int_equal(ioregion_vmm_from_lease(&vmm, pair[0]), 0);
+    fail_at = 0;
+    assert_int_equal(ioregion_vmm_memory_slot(vmm, 0, 0, 1), -ENOMEM);
+    fail_at = -1;
     ioregion_vmm_free(vmm);
     close(pair[1]);
 }

@@ -100,7 +100,7 @@ class Manual(unittest.TestCase):
     def test_pages_are_well_formed(self):
         if not shutil.which('mandoc'):
             self.skipTest('no mandoc')
-        self.assertEqual(len(self.pages), 5)
+        self.assertEqual(len(self.pages), 7)
         for name in self.pages:
             lint = subprocess.run(['mandoc', '-Tlint', '-Wwarning', ROOT / 'doc' / name], capture_output=True, text=True,
                                   timeout=30)
@@ -118,12 +118,21 @@ class Manual(unittest.TestCase):
             self.assertIn(page, read('README.md'))
 
     def test_every_option_is_told(self):
-        for source, page in (('daemon/main.c', 'ioregiond.8'), ('clients/ioregionctl/main.c', 'ioregionctl.1')):
+        for source, page in (('daemon/main.c', 'ioregiond.8'), ('clients/ioregionctl/main.c', 'ioregionctl.1'),
+                             ('clients/ioregion-run/main.c', 'ioregion-run.1')):
             options = set(re.findall(r'\{"([a-z-]+)", (?:no|required)_argument', read(source)))
             entries = re.findall(r'^\.It .*Fl .*', self.pages[page], re.M)
             told = set(re.findall(r'Fl -([a-z-]+)', ' '.join(entries)))
             self.assertGreater(len(options), 5)
             self.assertEqual(options, told, page)
+
+    def test_every_option_of_a_device_is_told(self):
+        for name in ('uart', 'scratch', 'debugcon', 'pvpanic'):
+            options = set(re.findall(r'\{"([a-z-]+)", (?:no|required)_argument',
+                                     read('clients/devices/service.h') + read(f'clients/devices/{name}.c')))
+            told = set(re.findall(r'Fl -([a-z-]+)', self.pages['ioregion-devices.8']))
+            self.assertGreater(len(options), 10)
+            self.assertLessEqual(options, told, name)
 
     def test_every_function_is_told(self):
         functions = set(re.findall(r'^    (ioregion_\w+);', read('clients/libioregion/libioregion.sym'), re.M))
@@ -162,14 +171,17 @@ class Errors(unittest.TestCase):
 
 
 class Catalog(unittest.TestCase):
+    source = ''.join(read(path) for path in ('daemon/journal.c', 'clients/devices/pvpanic.c',
+                                             'clients/devices/announcement.c'))
+
     def test_it_explains_every_kind_of_record(self):
-        ids = re.findall(r'"([0-9a-f]{32})", LOG_', read('daemon/journal.c'))
+        ids = re.findall(r'"([0-9a-f]{32})"', self.source)
         self.assertEqual(sorted(re.findall(r'^-- ([0-9a-f]{32})$', read('daemon/ioregiond.catalog'), re.M)), sorted(ids))
         self.assertEqual(len(ids), len(set(ids)))
 
     def test_its_fields_are_those_of_the_records(self):
         fields = set(re.findall(r'@(\w+)@', read('daemon/ioregiond.catalog')))
-        self.assertLessEqual(fields, set(re.findall(r'"([A-Z]+_[A-Z]+)"', read('daemon/journal.c'))))
+        self.assertLessEqual(fields, set(re.findall(r'\b(OBJECT_[A-Z]+|IOREGION_[A-Z]+)\b', self.source)))
 
 
 if __name__ == '__main__':

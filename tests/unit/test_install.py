@@ -14,24 +14,29 @@ import tap
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD, PREFIX = os.environ['IOREGION_BUILD'], os.environ['IOREGION_PREFIX']
-PROGRAMS = ['bin/ioregionctl', 'sbin/ioregiond', *(f'libexec/ioregiond/{name}' for name in (
-    'example-latch', 'example-latch.py', 'ioregion-demo-vmm', 'ioregion-scratch', 'ioregion-uart'))]
+PROGRAMS = ['bin/ioregion-run', 'bin/ioregionctl', 'sbin/ioregiond', *(f'libexec/ioregiond/{name}' for name in (
+    'example-latch', 'example-latch.py', 'ioregion-debugcon', 'ioregion-demo-vmm', 'ioregion-pvpanic',
+    'ioregion-scratch', 'ioregion-uart'))]
 FILES = [
     *(f'include/ioregion/{name}.h' for name in ('device', 'ioregionfd', 'lease', 'region', 'vmm', 'wire')),
     'LIB/libioregion.so', 'LIB/libioregion.so.0', 'LIB/libioregion.so.0.1.0', 'LIB/pkgconfig/libioregion.pc',
+    'LIB/ioregiond/ioregion-run.so',
     'lib/systemd/catalog/ioregiond.catalog', 'lib/systemd/system-preset/80-ioregiond.preset',
     'lib/sysusers.d/ioregiond.conf',
     *(f'lib/systemd/system/{name}.service' for name in (
-        'ioregion-latch@', 'ioregion-scratch@', 'ioregion-uart@', 'ioregiond')),
+        'ioregion-debugcon@', 'ioregion-latch@', 'ioregion-pvpanic@', 'ioregion-scratch@', 'ioregion-uart@',
+        'ioregiond')),
     'share/bash-completion/completions/ioregionctl',
     'share/dbus-1/interfaces/org.ioregion1.xml', 'share/dbus-1/system-services/org.ioregion1.service',
     'share/dbus-1/system.d/org.ioregion1.conf',
-    *(f'share/doc/ioregiond/{name}.md' for name in ('architecture', 'protocol', 'writing-a-device')),
+    *(f'share/doc/ioregiond/{name}.md' for name in ('architecture', 'protocol', 'unmodified-vmms', 'writing-a-device')),
     *(f'share/doc/ioregiond/examples/{name}' for name in (
         'fleet.json', 'locked-down.conf', 'locked-down.json', 'single-host.json')),
-    *(f'share/ioregiond/{name}.json' for name in ('device.schema', 'latch', 'policy.schema', 'scratch', 'uart')),
-    'share/man/man1/ioregionctl.1', 'share/man/man3/libioregion.3', 'share/man/man5/ioregion-policy.5',
-    'share/man/man5/org.ioregion1.5', 'share/man/man8/ioregiond.8',
+    *(f'share/ioregiond/{name}.json' for name in (
+        'debugcon', 'device.schema', 'latch', 'policy.schema', 'pvpanic', 'scratch', 'uart')),
+    'share/man/man1/ioregion-run.1', 'share/man/man1/ioregionctl.1', 'share/man/man3/libioregion.3',
+    'share/man/man5/ioregion-policy.5', 'share/man/man5/org.ioregion1.5', 'share/man/man8/ioregion-devices.8',
+    'share/man/man8/ioregiond.8',
     'lib/modules-load.d/ioregionfd.conf', 'lib/udev/rules.d/60-ioregionfd.rules',
     *(f'src/ioregionfd-0.1.0/{name}' for name in (
         'Kbuild', 'README.md', 'dkms.conf', 'include/ioregion/ioregionfd.h', *(f'{name}.h' for name in (
@@ -71,6 +76,13 @@ class Install(unittest.TestCase):
                     with self.subTest(page=page.name, path=path):
                         name = path.removeprefix('/usr/').strip('/')
                         self.assertIn(re.sub(r'/[^/]*\.json$', '/*.json', name), installed)
+
+    def test_what_is_put_before_a_vmm_shows_no_more_than_it_stands_in_for(self):
+        preloaded = self.library.parent / 'ioregiond/ioregion-run.so'
+        names = subprocess.run(['nm', '--dynamic', '--defined-only', '--format=just-symbols', preloaded], check=True,
+                               capture_output=True, text=True, timeout=20).stdout.split()
+        wanted = re.findall(r'^    (\w+);', (ROOT / 'clients/ioregion-run/ioregion-run.sym').read_text(), re.M)
+        self.assertEqual(sorted(names), sorted(wanted))
 
     def test_a_device_is_built_with_what_is_installed(self):
         environment = {**os.environ, 'PKG_CONFIG_PATH': f'{self.library.parent}/pkgconfig',

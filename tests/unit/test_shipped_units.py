@@ -27,7 +27,7 @@ class Exposure(unittest.TestCase):
 
     def test_of_devices(self):
         units = sorted(UNITS.glob('ioregion-*@.service'))
-        self.assertEqual(len(units), 3)
+        self.assertEqual(len(units), 5)
         for unit in units:
             with self.subTest(unit.name):
                 self.check(unit.name, 2)
