@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Drives a 16550 at 0x3f8 in all its ways, and tells what every register reads. Register names are the data sheet's. */
+/*
+ * Drives a 16550 at 0x3f8 in all its ways, and tells what every register reads. Register names are the data sheet's.
+ * Argument: the seed for what is done at random.
+ */
 
 #include "guest.h"
 
@@ -180,7 +183,7 @@ static void strings(void) {
 
 /* Anything at all, from a generator: but for interrupt identification, where time plays a part with the FIFO on */
 static void random(unsigned steps) {
-    uint32_t state = 1;
+    uint32_t state = arguments.values[0];
 
     tell("random:\n");
     for (unsigned i = 0; i < steps; i++) {
