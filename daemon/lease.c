@@ -53,14 +53,28 @@ static int check_socket(int fd) {
     return is_unnamed(&own, own_size) && is_unnamed(&peer, peer_size) ? 0 : -EISCONN;
 }
 
+int socket_cookie(int fd, uint64_t *ret_cookie) {
+    socklen_t size = sizeof(*ret_cookie);
+
+    return getsockopt(fd, SOL_SOCKET, SO_COOKIE, ret_cookie, &size) < 0 ? -errno : 0;
+}
+
+int lease_fd(const struct lease *lease) {
+    return lease->fd;
+}
+
+uint64_t lease_cookie(const struct lease *lease) {
+    return lease->cookie;
+}
+
 /* A socket is known by its cookie, whatever descriptors there are of it. */
 static int lease_enter(struct lease *lease, struct lease_set *set, struct refusal *ret_refusal) {
-    socklen_t size = sizeof(lease->cookie);
     struct lease **node;
     int r;
 
-    if (getsockopt(lease->fd, SOL_SOCKET, SO_COOKIE, &lease->cookie, &size) < 0)
-        return refuse(ret_refusal, REFUSAL_IDENTITY_UNPROVEN, "the lease is not a socket: %s", strerror(errno));
+    r = socket_cookie(lease->fd, &lease->cookie);
+    if (r < 0)
+        return refuse(ret_refusal, REFUSAL_IDENTITY_UNPROVEN, "the lease is not a socket: %s", strerror(-r));
     node = tsearch(lease, &set->root, lease_compare);
     if (!node)
         return -ENOMEM;

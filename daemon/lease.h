@@ -47,6 +47,11 @@ void lease_set_handlers(struct lease *lease, lease_message_t on_message, lease_e
 int lease_peer(const struct lease *lease, struct ucred *ret_peer);
 int lease_peer_groups(const struct lease *lease, gid_t **ret_gids, size_t *ret_n_gids);
 
+/* The descriptor, which stays the lease's; and what no other socket of this boot has, or had. */
+int lease_fd(const struct lease *lease);
+uint64_t lease_cookie(const struct lease *lease);
+int socket_cookie(int fd, uint64_t *ret_cookie);
+
 /* From now on the kernel adds the sender's credentials to what arrives. */
 int lease_want_credentials(struct lease *lease);
 
