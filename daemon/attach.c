@@ -252,19 +252,7 @@ static void ask_for_regions(struct attachment *a) {
     a->pending = 1;
     for (size_t i = 0; i < device->n_regions && a->error == 0; i++) {
         const struct region *region = &device->regions[i];
-        const struct ioregion_lease_region_add add = {
-            .region = region->id,
-            .base = region->range.base,
-            .size = region->range.last - region->range.base + 1,
-            .user_data = region->user_data,
-            .timeout_usec = device->timeout_usec,
-            .grace_usec = device->grace_usec,
-            .features = device->features,
-            .space = region->range.space,
-            .flags = region->flags,
-            .on_disconnect = device->on_disconnect,
-            .channel = device->channels[region->channel].id,
-        };
+        const struct ioregion_lease_region_add add = region_message(region);
 
         a->pending++;
         r = dispatcher->type->add(dispatcher, &add, &a->channels[region->channel], !added[region->channel], on_answer,

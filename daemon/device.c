@@ -194,9 +194,13 @@ static void device_undispatch(struct device *device) {
 
 void device_undo(struct device *device, enum ioregion_revoke_reason reason, broker_done_t done, void *userdata) {
     size_t n_added = device->vm->ending ? 0 : device->n_added;
-    struct removal *removal = n_added > 0 ? removal_new(device->vm, device->regions[0].id, n_added, done, userdata) : NULL;
+    struct removal *removal = NULL;
     struct broker *broker = device->vm->broker;
 
+    if (n_added > 0)
+        removal = removal_new(device->vm, device->regions[0].id, n_added, done, userdata);
+    for (size_t i = 0; removal && i < n_added; i++)
+        removal->ranges[i] = device->regions[i].range;
     device_take_out(device);
     if (device->state != DEVICE_ATTACHING)
         device_save(device);
@@ -238,4 +242,22 @@ int region_statistics(const struct region *region, dispatcher_done_t done, void 
     struct dispatcher *dispatcher = region->device->vm->dispatcher;
 
     return dispatcher->type->stats(dispatcher, region->id, done, userdata);
+}
+
+struct ioregion_lease_region_add region_message(const struct region *region) {
+    const struct device *device = region->device;
+
+    return (struct ioregion_lease_region_add){
+        .region = region->id,
+        .base = region->range.base,
+        .size = region->range.last - region->range.base + 1,
+        .user_data = region->user_data,
+        .timeout_usec = device->timeout_usec,
+        .grace_usec = device->grace_usec,
+        .features = device->features,
+        .space = region->range.space,
+        .flags = region->flags,
+        .on_disconnect = device->on_disconnect,
+        .channel = device->channels[region->channel].id,
+    };
 }

@@ -26,6 +26,9 @@ int region_statistics(const struct region *region, dispatcher_done_t done, void 
 
 /* What follows is for inside the broker. */
 
+/* What a dispatcher has to know of a region. */
+struct ioregion_lease_region_add region_message(const struct region *region);
+
 /* The dispatcher saw the device's channel end, miss a deadline, or break the protocol. */
 void device_channel_lost(struct device *device, enum ioregion_lease_event_what what);
 

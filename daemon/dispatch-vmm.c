@@ -290,6 +290,10 @@ static void vmm_revoke(struct dispatcher *dispatcher, enum ioregion_revoke_reaso
     lease_send(d->lease, &revoke.header, NULL, 0);
 }
 
+static int vmm_restore(struct dispatcher *dispatcher, const struct ioregion_lease_region_add *region) {
+    return 0; /* the VMM knows it by its id */
+}
+
 static size_t vmm_descriptors(const struct dispatcher *dispatcher, int *ret_fds) {
     const struct dispatch_vmm *d = (const struct dispatch_vmm *) dispatcher;
 
@@ -324,6 +328,7 @@ const struct dispatcher_type dispatch_vmm_type = {
     .forget = vmm_forget,
     .grant = vmm_grant,
     .revoke = vmm_revoke,
+    .restore = vmm_restore,
     .descriptors = vmm_descriptors,
     .free = vmm_free,
 };

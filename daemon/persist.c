@@ -5,6 +5,7 @@
 #include <string.h>
 #include <syslog.h>
 
+#include "dispatch-kernel.h"
 #include "folder.h"
 #include "journal.h"
 #include "persist.h"
@@ -131,6 +132,20 @@ static int pick(int *fds, size_t n_fds, uint64_t wanted) {
     return -1;
 }
 
+static int pick_handle(int *fds, size_t n_fds) {
+    char path[64], target[64];
+    ssize_t n;
+
+    for (size_t i = 0; i < n_fds; i++) {
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", fds[i]);
+        n = fds[i] < 0 ? -1 : readlink(path, target, sizeof(target) - 1);
+        if (n > 0 && strncmp(target, DISPATCH_KERNEL_HANDLE, (size_t) n) == 0 &&
+            (size_t) n == strlen(DISPATCH_KERNEL_HANDLE))
+            return STEAL_FD(fds[i]);
+    }
+    return -1;
+}
+
 static int give_descriptors(struct device *device, void *userdata) {
     struct persist *persist = userdata;
     size_t n_fds;
@@ -153,16 +168,20 @@ static int give_descriptors(struct device *device, void *userdata) {
 static int restore_vm(struct persist *persist, struct vm *vm) {
     uint32_t kept = vm->kept;
     size_t n_fds = 0;
-    int *fds = NULL, lease, r;
+    int *fds = NULL, lease, handle = -1, r;
 
     store_find(persist->store, KEEPER_VM, kept, &fds, &n_fds);
     lease = pick(fds, n_fds, vm->lease_cookie);
-    if (lease < 0) {
-        journal_log(LOG_ERR, "VM %s ends: its lease did not come back", vm->name);
+    if (vm->dispatch == POLICY_DISPATCH_KERNEL)
+        handle = pick_handle(fds, n_fds);
+    if ((lease < 0 && (vm->lease_cookie || handle < 0)) || (vm->dispatch == POLICY_DISPATCH_KERNEL && handle < 0)) {
+        journal_log(LOG_ERR, "VM %s ends: what it lives by did not come back", vm->name);
+        fd_close(lease);
+        fd_close(handle);
         vm_free(vm);
         return -ESTALE;
     }
-    r = vm_restore(persist->broker, vm, lease);
+    r = vm_restore(persist->broker, vm, lease, handle);
     if (r < 0)
         return r;
     store_use(persist->store, KEEPER_VM, kept);

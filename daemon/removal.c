@@ -2,11 +2,15 @@
 #include "removal.h"
 
 struct removal *removal_new(struct vm *vm, uint64_t first, size_t n, broker_done_t done, void *userdata) {
-    struct removal *removal = malloc(sizeof(*removal));
+    struct removal *removal = calloc(1, sizeof(*removal) + n * sizeof(struct range));
 
     if (!removal)
         return NULL;
-    *removal = (struct removal){.vm = vm, .first = first, .n = n, .done = done, .userdata = userdata};
+    removal->vm = vm;
+    removal->first = first;
+    removal->n = n;
+    removal->done = done;
+    removal->userdata = userdata;
     TAILQ_INSERT_TAIL(&vm->removals, removal, link);
     return removal;
 }

@@ -14,13 +14,15 @@
 struct removal {
     TAILQ_ENTRY(removal) link;
     struct vm *vm;
-    uint64_t first; /* of the regions' ids */
-    size_t n, pending;
+    size_t pending;
     broker_done_t done; /* called when no vCPU is inside the regions any more; may be NULL */
     void *userdata;
+    uint64_t first; /* of the regions' ids */
+    size_t n;
+    struct range ranges[];
 };
 
-/* Enter it into the VM's list. NULL when there is no memory. */
+/* Enter it into the VM's list; where the regions were is the caller's to fill in. NULL when there is no memory. */
 struct removal *removal_new(struct vm *vm, uint64_t first, size_t n, broker_done_t done, void *userdata);
 
 /* Ask the dispatcher. It tells done(), perhaps from within, and is gone. Regions that are not there are no trouble. */

@@ -5,6 +5,7 @@
 #include <syslog.h>
 
 #include "broker.h"
+#include "dispatch-kernel.h"
 #include "dispatch-vmm.h"
 #include "journal.h"
 #include "removal.h"
@@ -58,15 +59,64 @@ static int charge_device(struct device *device, void *userdata) {
     return r;
 }
 
-static int vm_link(struct vm *vm, int fd) {
+/* Takes the descriptors. */
+static int restore_dispatcher(struct vm *vm, int fd, int handle) {
+    sd_event *event = vm->broker->event;
+    struct lease *lease = NULL;
+    int r = 0;
+
+    if (fd >= 0)
+        r = take_lease(vm->broker, vm->owner, fd, &lease);
+    if (r < 0)
+        fd_close(handle);
+    else if (vm->dispatch == POLICY_DISPATCH_VMM)
+        r = dispatch_vmm_new(&vm->dispatcher, event, lease, true, vm_on_event, vm_on_gone, vm);
+    else
+        r = dispatch_kernel_resume(&vm->dispatcher, event, handle, lease, vm_on_event, vm_on_gone, vm);
+    return r;
+}
+
+static int restore_regions(struct device *device, void *userdata) {
+    struct dispatcher *dispatcher = device->vm->dispatcher;
+    int r = 0;
+
+    for (size_t i = 0; i < device->n_regions && r >= 0; i++) {
+        const struct ioregion_lease_region_add add = region_message(&device->regions[i]);
+
+        r = dispatcher->type->restore(dispatcher, &add);
+    }
+    return r;
+}
+
+/* Of those that nobody holds, where they are is enough. */
+static int restore_removals(struct vm *vm) {
+    const struct removal *removal;
+    int r = 0;
+
+    TAILQ_FOREACH(removal, &vm->removals, link) {
+        for (size_t i = 0; i < removal->n && r >= 0; i++) {
+            const struct ioregion_lease_region_add add = {
+                .region = removal->first + i,
+                .base = removal->ranges[i].base,
+                .size = removal->ranges[i].last - removal->ranges[i].base + 1,
+                .space = removal->ranges[i].space,
+            };
+
+            r = vm->dispatcher->type->restore(vm->dispatcher, &add);
+        }
+    }
+    return r;
+}
+
+static int vm_link(struct vm *vm, int lease, int handle) {
     struct broker *broker = vm->broker;
-    struct lease *lease;
     int r;
 
-    r = take_lease(broker, vm->owner, fd, &lease);
-    if (r < 0)
-        return r;
-    r = dispatch_vmm_new(&vm->dispatcher, broker->event, lease, true, vm_on_event, vm_on_gone, vm);
+    r = restore_dispatcher(vm, lease, handle);
+    if (r >= 0)
+        r = vm_each_device(vm, restore_regions, NULL);
+    if (r >= 0)
+        r = restore_removals(vm);
     if (r < 0)
         return r;
     r = charge(broker, vm->owner, CHARGE_VM, &vm->account);
@@ -75,16 +125,17 @@ static int vm_link(struct vm *vm, int fd) {
     return r < 0 ? r : registry_add_vm(vm);
 }
 
-int vm_restore(struct broker *broker, struct vm *vm, int lease) {
+int vm_restore(struct broker *broker, struct vm *vm, int lease, int handle) {
     _cleanup_(vm_freep) struct vm *owned = vm;
     int r;
 
     if (broker_find_vm(broker, vm->name)) {
         fd_close(lease);
+        fd_close(handle);
         return -EEXIST;
     }
     vm->broker = broker;
-    r = vm_link(vm, lease);
+    r = vm_link(vm, lease, handle);
     if (r >= 0)
         STEAL(owned);
     else if (r != -ENOMEM)

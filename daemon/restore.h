@@ -11,10 +11,11 @@
 #include "registry.h"
 
 /*
- * Put a VM back that state_read() made, and its devices. @vm and @lease (a descriptor) are taken, also on failure.
+ * Put a VM back that state_read() made, and its devices. @vm and the descriptors, -1 for none, are taken, also on
+ * failure.
  * -ENOMEM: nothing is wrong with it. Anything else was told to the log.
  */
-int vm_restore(struct broker *broker, struct vm *vm, int lease);
+int vm_restore(struct broker *broker, struct vm *vm, int lease, int handle);
 
 /* The device's lease (taken); one that is not its owner's is closed, as if it had not come back. */
 int device_restore_lease(struct device *device, int lease);

@@ -76,6 +76,7 @@ static int read_owner(struct reader *r, const struct json_node *node, struct ide
 
     if (!owner)
         return -ENOMEM;
+    owner->pidfd = -1; /* its lease is its own by what the kernel knows */
     if ((ret = READ_OBJECT(r, node, keys, values)) < 0 || (ret = read_number(r, values[PID], INT_MAX, &pid)) < 0 ||
         (ret = read_number(r, values[UID], UINT32_MAX, &uid)) < 0 || (ret = read_gids(r, values[GIDS], owner)) < 0 ||
         (ret = read_text(r, values[UNIT], &owner->unit)) < 0)
@@ -90,14 +91,22 @@ static int read_owner(struct reader *r, const struct json_node *node, struct ide
     return 0;
 }
 
+static int read_range_row(struct reader *r, const struct json_node *node, uint64_t space, uint64_t first, uint64_t last,
+                          void *owner, struct range *ret_range) {
+    if (first > last || last - first == UINT64_MAX ||
+        range_init(ret_range, (uint32_t) space, first, last - first + 1, owner) < 0)
+        return READ_FAIL(r, node, "no range of addresses");
+    return 0;
+}
+
 static int check_map(struct reader *r, const struct json_node *node, struct vm *vm, struct range *range, uint64_t space,
                      uint64_t first, uint64_t last, void *owner) {
     const struct range *conflict;
     int ret;
 
-    if (first > last || last - first == UINT64_MAX ||
-        range_init(range, (uint32_t) space, first, last - first + 1, owner) < 0)
-        return READ_FAIL(r, node, "no range of addresses");
+    ret = read_range_row(r, node, space, first, last, owner, range);
+    if (ret < 0)
+        return ret;
     ret = region_map_add(&vm->map, range, &conflict);
     return ret == -EEXIST ? READ_FAIL(r, node, "it overlaps another range") : ret;
 }
@@ -120,18 +129,21 @@ static int read_reserved(struct reader *r, const struct json_node *node, struct 
 
 static int read_undo(struct reader *r, const struct json_node *node, struct vm *vm) {
     const struct json_node *item = node + 1;
-    const uint64_t max[] = {vm->next_region, vm->next_region};
-    uint64_t row[2];
+    const uint64_t max[] = {vm->next_region - 1, IOREGION_PIO, UINT64_MAX, UINT64_MAX};
+    struct removal *removal;
+    uint64_t row[4];
     int ret;
 
     for (uint64_t i = 0; i < node->number; i++, item = json_next(item)) {
-        ret = read_row(r, item, 2, max, row);
+        ret = read_row(r, item, 4, max, row);
         if (ret < 0)
             return ret;
-        if (row[0] == 0 || row[1] > JSON_SIZE_MAX || row[0] + row[1] > vm->next_region)
-            return READ_FAIL(r, item, "regions that never were");
-        if (!removal_new(vm, row[0], row[1], NULL, NULL))
+        removal = removal_new(vm, row[0], 1, NULL, NULL);
+        if (!removal)
             return -ENOMEM;
+        ret = read_range_row(r, item, row[1], row[2], row[3], NULL, &removal->ranges[0]);
+        if (ret < 0)
+            return ret;
     }
     return 0;
 }
@@ -378,7 +390,7 @@ static const struct reader_key vm_keys[N_VM_KEYS] = {
 };
 
 static int read_vm_itself(struct reader *r, const struct json_node **values, struct vm *vm) {
-    static const char *const dispatchers[] = {"vmm", NULL};
+    static const char *const dispatchers[] = {"vmm", "kernel", NULL};
     uint64_t kept, next_channel;
     unsigned dispatcher;
     const char *name;
@@ -397,6 +409,7 @@ static int read_vm_itself(struct reader *r, const struct json_node **values, str
         return ret;
     if (vm->next_region == 0 || next_channel == 0)
         return READ_FAIL(r, values[NEXT_REGION], "ids begin with 1");
+    vm->dispatch = dispatcher ? POLICY_DISPATCH_KERNEL : POLICY_DISPATCH_VMM;
     vm->kept = (uint32_t) kept;
     vm->next_channel = (uint32_t) next_channel;
     vm->name = strdup(name);

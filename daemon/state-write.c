@@ -99,6 +99,10 @@ static json_object *device_object(const struct device *device) {
     return put(object, "channels", channels_array(device));
 }
 
+static json_object *append_undo(json_object *array, uint64_t id, const struct range *range) {
+    return append(array, NUMBERS(id, range->space, range->base, range->last));
+}
+
 struct lists {
     json_object *devices, *undo;
 };
@@ -107,10 +111,11 @@ struct lists {
 static int add_device(struct device *device, void *userdata) {
     struct lists *lists = userdata;
 
-    if (device->state == DEVICE_ATTACHING)
-        lists->undo = append(lists->undo, NUMBERS(device->regions[0].id, device->n_regions));
-    else
+    if (device->state != DEVICE_ATTACHING)
         lists->devices = append(lists->devices, device_object(device));
+    else
+        for (size_t i = 0; i < device->n_regions; i++)
+            lists->undo = append_undo(lists->undo, device->regions[i].id, &device->regions[i].range);
     return 0;
 }
 
@@ -128,12 +133,13 @@ static json_object *vm_object(const struct vm *vm) {
     const struct removal *removal;
 
     TAILQ_FOREACH(removal, &vm->removals, link)
-    lists.undo = append(lists.undo, NUMBERS(removal->first, removal->n));
+    for (size_t i = 0; i < removal->n; i++)
+        lists.undo = append_undo(lists.undo, removal->first + i, &removal->ranges[i]);
     vm_each_any_device(vm, add_device, &lists);
     object = put_number(object, "version", STATE_VERSION);
     object = put_text(object, "name", vm->name);
     object = put_number(object, "kept", vm->kept);
-    object = put_text(object, "dispatcher", "vmm");
+    object = put_text(object, "dispatcher", vm->dispatch == POLICY_DISPATCH_KERNEL ? "kernel" : "vmm");
     object = put_number(object, "lease", vm->lease_cookie);
     object = put(object, "owner", owner_object(vm->owner));
     object = put_text(object, "rule", vm->rule);

@@ -8,8 +8,8 @@
  * The text is JSON, an object with all of the keys below and no other; numbers are whole. What a newer process writes
  * has another version, and is refused, as is everything that a VM could not be.
  *
- *   VM: version, name, kept, dispatcher ("vmm"), lease, owner, rule, ceiling, features, next-region, next-channel,
- *       reserved [[space, first, last]...], undo [[first region's id, how many]...], devices
+ *   VM: version, name, kept, dispatcher ("vmm", "kernel"), lease, owner, rule, ceiling, features, next-region, next-channel,
+ *       reserved [[space, first, last]...], undo [[region's id, space, first, last]...], devices
  *   device: name, kept, lease, owner, rule, state, on-disconnect, features, timeout, grace, grace-ends, error,
  *           disconnected, first-region, regions [[space, first, last, user_data, flags, channel]...],
  *           channels [[id, cookie, open]...]

@@ -282,6 +282,7 @@ int vm_new(struct vm **ret_vm, struct broker *broker, const struct register_requ
     r = charge_vm(vm, ret_refusal);
     if (r < 0)
         return r;
+    vm->lease_cookie = request->pid ? 0 : lease_cookie(owned); /* who is adopted keeps no lease */
     r = make_dispatcher(vm, request, STEAL(owned), ret_refusal);
     if (r < 0)
         return r;
