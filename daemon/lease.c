@@ -81,8 +81,12 @@ static int lease_enter(struct lease *lease, struct lease_set *set, struct refusa
     if (*node != lease)
         return refuse(ret_refusal, REFUSAL_IDENTITY_UNPROVEN, "the lease is in use already: make a new pair each time");
     lease->set = set;
+    return 0;
+}
 
-    r = check_socket(lease->fd);
+static int lease_check(const struct lease *lease, struct refusal *ret_refusal) {
+    int r = check_socket(lease->fd);
+
     if (r < 0)
         return refuse(ret_refusal, REFUSAL_IDENTITY_UNPROVEN,
                       "the lease is not one end of a socketpair(AF_UNIX, SOCK_SEQPACKET): %s", strerror(-r));
@@ -91,7 +95,8 @@ static int lease_enter(struct lease *lease, struct lease_set *set, struct refusa
 
 static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userdata);
 
-int lease_new(struct lease **ret_lease, struct lease_set *set, sd_event *event, int fd, struct refusal *ret_refusal) {
+static int lease_make(struct lease **ret_lease, struct lease_set *set, sd_event *event, int fd, bool known,
+                      struct refusal *ret_refusal) {
     _cleanup_(lease_freep) struct lease *lease = calloc(1, sizeof(*lease));
     int r;
 
@@ -102,6 +107,8 @@ int lease_new(struct lease **ret_lease, struct lease_set *set, sd_event *event, 
     lease->fd = fd;
 
     r = lease_enter(lease, set, ret_refusal);
+    if (r >= 0 && !known)
+        r = lease_check(lease, ret_refusal);
     if (r < 0)
         return r;
     r = sd_event_add_io(event, &lease->io, fd, EPOLLIN, on_io, lease);
@@ -109,6 +116,16 @@ int lease_new(struct lease **ret_lease, struct lease_set *set, sd_event *event, 
         return r;
     *ret_lease = STEAL(lease);
     return 0;
+}
+
+int lease_new(struct lease **ret_lease, struct lease_set *set, sd_event *event, int fd, struct refusal *ret_refusal) {
+    return lease_make(ret_lease, set, event, fd, false, ret_refusal);
+}
+
+int lease_restore(struct lease **ret_lease, struct lease_set *set, sd_event *event, int fd) {
+    struct refusal refusal;
+
+    return lease_make(ret_lease, set, event, fd, true, &refusal);
 }
 
 struct lease *lease_free(struct lease *lease) {

@@ -38,6 +38,11 @@ typedef void (*lease_ended_t)(struct lease *lease, void *userdata);
  * use by no other lease: else IdentityUnproven.
  */
 int lease_new(struct lease **ret_lease, struct lease_set *set, sd_event *event, int fd, struct refusal *ret_refusal);
+/*
+ * Likewise, of a socket that is known to have been a lease: it may have got a name since, as the kernel gives one to
+ * sockets that want credentials.
+ */
+int lease_restore(struct lease **ret_lease, struct lease_set *set, sd_event *event, int fd);
 struct lease *lease_free(struct lease *lease);
 DEFINE_CLEANUP(lease_free, struct lease *);
 

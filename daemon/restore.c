@@ -34,11 +34,10 @@ static int charge(struct broker *broker, const struct identity *owner, enum char
 /* The kernel remembers who made the pair: should it be somebody else, then this is no lease of theirs. */
 static int take_lease(struct broker *broker, const struct identity *owner, int fd, struct lease **ret_lease) {
     _cleanup_(lease_freep) struct lease *lease = NULL;
-    struct refusal refusal = {0};
     struct ucred peer;
     int r;
 
-    r = lease_new(&lease, &broker->proofs.leases, broker->event, fd, &refusal);
+    r = lease_restore(&lease, &broker->proofs.leases, broker->event, fd);
     if (r >= 0)
         r = lease_peer(lease, &peer);
     if (r < 0)
@@ -136,10 +135,13 @@ int vm_restore(struct broker *broker, struct vm *vm, int lease, int handle) {
     }
     vm->broker = broker;
     r = vm_link(vm, lease, handle);
-    if (r >= 0)
+    if (r >= 0) {
         STEAL(owned);
-    else if (r != -ENOMEM)
-        journal_log(LOG_ERR, "VM %s is not as it was left: %s", vm->name, strerrordesc_np(-r));
+        return 0;
+    }
+    if (r != -ENOMEM)
+        journal_log(LOG_ERR, "VM %s ends, as it is not as it was left: %s", vm->name, strerrordesc_np(-r));
+    vm->broker = NULL; /* what is kept for it stays for the keeper to end in order */
     return r;
 }
 
