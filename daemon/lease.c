@@ -237,8 +237,17 @@ static size_t take_control(struct msghdr *message, const struct ucred **ret_send
     return n_fds;
 }
 
-/* Read and check one message: 1 when the handler was called, 0 when there is none; else the lease ends. */
-static int lease_receive(struct lease *lease) {
+/* What was looked at is dealt with. */
+static void take_out(int fd) {
+    recv(fd, NULL, 0, MSG_DONTWAIT);
+}
+
+/*
+ * Look at one message and check it: 1 when the handler was called, 0 when there is none; else the lease ends. The
+ * message stays where it is, to be taken out by the caller: should this process end meanwhile, the next one finds it.
+ * But for a PROOF, which proves nothing to anybody else. *ret_taken_out tells.
+ */
+static int lease_receive(struct lease *lease, bool *ret_taken_out) {
     union {
         struct cmsghdr align;
         char space[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(sizeof(int))];
@@ -250,7 +259,7 @@ static int lease_receive(struct lease *lease) {
     const struct ucred *sender = NULL;
     ssize_t n;
 
-    n = recvmsg(lease->fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC | MSG_NOSIGNAL);
+    n = recvmsg(lease->fd, &header, MSG_PEEK | MSG_DONTWAIT | MSG_CMSG_CLOEXEC | MSG_NOSIGNAL);
     if (n < 0)
         return errno == EAGAIN || errno == EINTR ? 0 : -errno;
     if (take_control(&header, &sender) > 0)
@@ -263,6 +272,9 @@ static int lease_receive(struct lease *lease) {
         return -EPROTO;
     if (!lease->on_message)
         return -EPROTO;
+    *ret_taken_out = message.header.type == IOREGION_LEASE_PROOF;
+    if (*ret_taken_out)
+        take_out(lease->fd);
     n = lease->on_message(lease, &message.header, sender, lease->userdata);
     return n < 0 ? (int) n : 1;
 }
@@ -270,11 +282,15 @@ static int lease_receive(struct lease *lease) {
 static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
     /* a handler may free the lease: then the source, which we hold, has no userdata any more */
     struct lease *lease = userdata;
+    bool taken_out = false;
     int r = 1;
 
     sd_event_source_ref(source);
-    for (unsigned i = 0; i < MESSAGES_A_TURN && r > 0 && sd_event_source_get_userdata(source); i++)
-        r = lease_receive(lease);
+    for (unsigned i = 0; i < MESSAGES_A_TURN && r > 0 && sd_event_source_get_userdata(source); i++) {
+        r = lease_receive(lease, &taken_out);
+        if (r > 0 && !taken_out && sd_event_source_get_userdata(source))
+            take_out(fd);
+    }
     if (r < 0 && sd_event_source_get_userdata(source)) {
         sd_event_source_set_enabled(source, SD_EVENT_OFF);
         if (lease->on_ended)

@@ -168,6 +168,14 @@ static int device_restored(struct device *device, void *userdata) {
     return device->state == DEVICE_HELD ? device_start_grace(device) : 0;
 }
 
+/* What is undone is not to be undone again by the process after this one, and by the one after that. */
+static void on_undone(void *userdata) {
+    struct vm *vm = userdata;
+
+    if (!vm->ending && TAILQ_EMPTY(&vm->removals))
+        vm_save(vm, NULL);
+}
+
 int vm_restored(struct vm *vm) {
     const struct broker *broker = vm->broker;
     struct removal *removal, *next;
@@ -175,6 +183,8 @@ int vm_restored(struct vm *vm) {
     broker->watcher->vm_added(broker->watcher_userdata, vm);
     for (removal = TAILQ_FIRST(&vm->removals); removal; removal = next) {
         next = TAILQ_NEXT(removal, link);
+        removal->done = on_undone;
+        removal->userdata = vm;
         removal_start(removal);
     }
     return vm_each_device(vm, device_restored, NULL);

@@ -14,10 +14,11 @@ import signal
 import socket
 
 import actors
+import rig
 from daemon import BUILD, SECCOMP
 from privatebus import LIMIT, die_with_the_test
 
-FIRST = 3  # where the descriptors begin, by sd_listen_fds(3)
+FIRST_FD = 3  # where the descriptors begin, by sd_listen_fds(3)
 
 
 class Service:
@@ -61,13 +62,12 @@ class Service:
     def _become(self, stored, environment):
         die_with_the_test()
         log = os.open(self.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        free = FIRST + len(stored)
-        high = [fcntl.fcntl(fd.fileno(), fcntl.F_DUPFD, free) for _, fd in stored]
-        for number, fd in enumerate(high):
-            os.dup2(fd, FIRST + number)
         os.dup2(log, 1)
         os.dup2(log, 2)
-        os.closerange(free, os.sysconf('SC_OPEN_MAX') if not high else max(max(high), log, 1024) + 1)
+        free = FIRST_FD + len(stored)
+        for number, fd in enumerate([fcntl.fcntl(fd.fileno(), fcntl.F_DUPFD, free) for _, fd in stored]):
+            os.dup2(fd, FIRST_FD + number)
+        os.closerange(free, os.sysconf('SC_OPEN_MAX'))
         os.execve(self.command[0], self.command, {**environment, 'LISTEN_PID': str(os.getpid())})
 
     def _take(self):
@@ -154,6 +154,31 @@ class Service:
         shutil.rmtree(self.runtime)
 
     def state(self):
-        """The files there are, by name."""
+        """The files there are, by name, but for one that is being written."""
         folder = f'{self.runtime}/vm'
-        return sorted(os.listdir(folder))
+        return sorted(name for name in os.listdir(folder) if not name.startswith('.'))
+
+
+class Case(rig.Case):
+    def start_daemon(self, *arguments, **keywords):
+        self.daemon = Service(self.directory, self.bus.address, *arguments, **keywords)
+        self.addCleanup(self.stop_daemon)
+
+    def restart(self, number=signal.SIGKILL, **environment):
+        status = self.daemon.restart(number, **environment)
+        self.assertIn(status, (-number, 0))
+        return status
+
+    def everything(self):
+        """All that there is to see on the bus."""
+        self.wait_until(lambda: self.daemon.ready)
+        objects, = self.call(rig.ROOT, 'org.freedesktop.DBus.ObjectManager', 'GetManagedObjects')
+        for interfaces in objects.values():
+            interfaces.get('org.ioregion1.Manager', {}).pop('PolicyLoadedUSec', None)
+        return objects
+
+    def exchange(self, vmm, device, base=0xd0000000, value=0x5a):
+        """The guest reads what the device says, as ever."""
+        vmm.command(base, 0, 4)
+        device.answer(value)
+        self.assertEqual(vmm.response(base).data, value)
