@@ -22,7 +22,8 @@ import time
 SOURCE = os.path.realpath(f'{os.path.dirname(__file__)}/../..')
 BUILD = os.environ.get('IOREGION_BUILD', f'{SOURCE}/build')
 BUS = os.environ.get('IOREGION_BUS', 'dbus-daemon')
-LIMIT, PATIENCE = 90, 20  # seconds: for all of it, and for the end of what has to be ended
+LIMIT = int(os.environ.get('IOREGION_LIMIT', 90))  # seconds, for all of it
+PATIENCE = 20  # seconds, for the end of what has to be ended
 PREFIX = os.environ.get('IOREGION_PREFIX', '/usr/local')
 PACKAGES = os.environ.get('IOREGION_PACKAGES')
 ACCOUNTS = {'root': 0, 'messagebus': 101, 'vmm': 103, 'device': 104, 'qemu': 105, 'nobody': 65534}
@@ -73,7 +74,7 @@ FailureAction=exit-force
 Type=oneshot
 Environment={environment}
 ExecStart={arguments}
-TimeoutStartSec=80
+TimeoutStartSec={limit}
 StandardOutput=file:/rig/out/said
 StandardError=append:/rig/out/log
 ''',
@@ -110,7 +111,7 @@ def lay_out(directory, arguments):
     os.mkfifo(f'{directory}/out/said')
     for name, text in UNITS.items():
         if name == 'rig.service':
-            text = text.format(arguments=' '.join(arguments),
+            text = text.format(arguments=' '.join(arguments), limit=LIMIT - 10,
                                environment=' '.join(f'{key}={value}' for key, value in environment.items()))
         with open(f'{directory}/units/{name}', 'w') as unit:
             unit.write(text)

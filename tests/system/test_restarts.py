@@ -4,16 +4,13 @@
 A guest reads a device that counts, as fast as it goes: an access that is lost, answered twice or wrong shows.
 """
 
-import asyncio
 import contextlib
 import json
 import os
 import random
-import resource
 import shutil
 import signal
 
-import client
 import tap
 import test_service as service
 from privatebus import BusError
@@ -23,7 +20,6 @@ from test_service import BUS, POLICY, drop_in, journal, say, systemctl, write
 UNIT = 'ioregiond.service'
 BROKER = '/usr/local/sbin/ioregiond'
 KILLS = 100
-CAP = 8192  # descriptors, as units/ioregiond.service has it
 RANGE = {'space': 'mmio', 'within': ['0xd0000000', '0xdfffffff']}
 RULES = {
     'version': 1,
@@ -38,7 +34,6 @@ LIMITS = {'regions-per-vm': 20000, 'devices-per-unit': 1000, 'attach-rate': '100
 
 def setUpModule():
     service.setUpModule()
-    resource.setrlimit(resource.RLIMIT_NOFILE, (65536, 65536))
     with open(f'{POLICY}/10-fleet.json') as file:
         fleet = json.load(file)
     write(f'{POLICY}/10-fleet.json', json.dumps({**fleet, 'limits': {**fleet['limits'], **LIMITS}}))
@@ -166,46 +161,6 @@ class Guests(Case):
         os.kill(pid, signal.SIGCONT)
         self.assertEqual(self.pid(), pid)
         print(f'# {accesses} accesses in 10 s without a broker')
-
-
-class Cap(Case):
-    """58: as many descriptors as the store takes."""
-
-    async def attach(self, name, base, channels):
-        regions = [['mmio', base + 16 * i, 16, i, client.options(channel=i)] for i in range(channels)]
-        _, lease, grant = await client.request('AttachDevice', 'ssa(sttta{sv})a{sv}h',
-                                               ['cap', name, regions, client.options(channels=channels)])
-        self.addCleanup(lease.close)
-        for fd in grant.fds:
-            self.addCleanup(os.close, fd)
-
-    def test_58_a_kill_at_the_cap(self):
-        vmm = start_vmm_with_room(type(self), 'cap')
-        n = (CAP - 1) // 65  # a VM has one, a device one and its channels'
-        for i in range(n):
-            asyncio.run(self.attach(f'd{i}', 0xd0000000 + 0x1000 * i, 64))
-        with self.assertRaises(client.Refused) as refused:
-            for i in range(n, n + 65):
-                asyncio.run(self.attach(f'd{i}', 0xd0000000 + 0x1000 * i, 1))
-        self.assertIn('QuotaExceeded', str(refused.exception))
-        stored = int(say(UNIT, 'NFileDescriptorStore'))
-        self.assertIn(stored, (CAP, CAP - 1))
-        before = self.bus.call(*service.MANAGER, 'ListRegions')
-        self.end(signal.SIGKILL)
-        self.assertEqual(self.bus.call(*service.MANAGER, 'ListRegions'), before)
-        self.assertEqual(int(say(UNIT, 'NFileDescriptorStore')), stored)
-        print(f'# {stored} descriptors, {len(before[0])} regions')
-        vmm.end(number=None)
-        self.wait(lambda: say(UNIT, 'NFileDescriptorStore') == '0')
-
-
-def start_vmm_with_room(case, vm):
-    vmm = Program(BUS, 'systemd-run', '--quiet', '--pipe', '--collect', f'--unit=vm@{vm}-vmm.service', '--uid=root',
-                  f'--setenv=DBUS_SYSTEM_BUS_ADDRESS={BUS}', '--property=LimitNOFILE=65536',
-                  '/usr/bin/python3', '/rig/source/tests/compat/vmm.py', vm)
-    case.addClassCleanup(vmm.close)
-    vmm.expect('registered')
-    return vmm
 
 
 class Stop(Case):
