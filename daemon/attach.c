@@ -110,6 +110,7 @@ static uint64_t cookie_of(int fd) {
 static void exchange(struct attachment *a) {
     struct device *device = a->device;
 
+    device_touch(device);
     EXCHANGE(device->state, a->state);
     EXCHANGE(device->kept, a->kept);
     for (size_t i = 0; i < a->n_channels; i++) {

@@ -7,10 +7,16 @@
 #include "journal.h"
 #include "removal.h"
 
+void device_touch(struct device *device) {
+    free(device->state_text);
+    device->state_text = NULL;
+}
+
 /* What happened can't be refused, so the next process may find the device as it was: it looks at its lease itself. */
-static void device_save(const struct device *device) {
+static void device_save(struct device *device) {
     const struct vm *vm = device->vm;
 
+    device_touch(device);
     if (!vm->ending && keeper_save(&vm->broker->keeper, vm) < 0)
         journal_log(LOG_WARNING, "the state of VM %s can't be written: it is lost if ioregiond ends now", vm->name);
 }
@@ -166,6 +172,7 @@ void device_free(struct device *device) {
     free(device->channels);
     free(device->regions);
     free(device->restored_error);
+    free(device->state_text);
     free(device->rule);
     free(device->name);
     free(device);

@@ -56,6 +56,9 @@ void device_cut(struct device *device);
  */
 void device_undo(struct device *device, enum ioregion_revoke_reason reason, broker_done_t done, void *userdata);
 
+/* There is something else to write down of it from now on. */
+void device_touch(struct device *device);
+
 /* Its memory, descriptors and timer alone. */
 void device_free(struct device *device);
 

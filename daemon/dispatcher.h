@@ -61,7 +61,7 @@ struct dispatcher_type {
     void (*revoke)(struct dispatcher *dispatcher, enum ioregion_revoke_reason reason);
     /* An earlier process added this region. Without it, remove() may know nothing of it. */
     int (*restore)(struct dispatcher *dispatcher, const struct ioregion_lease_region_add *region);
-    /* What must outlive this process, so that another can go on: at most DISPATCHER_FDS_MAX, which stay the callee's. */
+    /* What another process needs to go on: at most DISPATCHER_FDS_MAX, which stay the dispatcher's. */
     size_t (*descriptors)(const struct dispatcher *dispatcher, int *ret_fds);
     /* Requests that wait are answered with -ECONNRESET. */
     struct dispatcher *(*free)(struct dispatcher *dispatcher);

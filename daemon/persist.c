@@ -260,7 +260,7 @@ int persist_restore(struct persist *persist, struct broker *broker) {
     n = store_drop_unused(persist->store, KEEPER_DEVICE); /* devices first, as when a VM ends */
     n += store_drop_unused(persist->store, 0);
     if (broker->n_vms > 0 || n > 0)
-        journal_log(LOG_INFO, "went on with %zu VMs, %zu devices, %zu regions; hung up on %zu others",
-                    broker->n_vms, broker->n_devices, broker->n_regions, n);
+        journal_log(LOG_INFO, "went on with %zu VMs, %zu devices, %zu regions; hung up on %zu others", broker->n_vms,
+                    broker->n_devices, broker->n_regions, n);
     return broker_restored(broker);
 }

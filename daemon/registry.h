@@ -49,14 +49,15 @@ struct device {
     struct lease *lease;   /* NULL once it hung up */
     uint64_t lease_cookie; /* how it is found again; 0 for none */
     uint32_t kept;         /* the keeper's id for its descriptors; 0 for none */
-    bool disconnected;   /* it went away by itself: lease and channel end both, one after the other */
-    char *rule;          /* of the policy: the one that granted it */
+    bool disconnected;     /* it went away by itself: lease and channel end both, one after the other */
+    char *rule;            /* of the policy: the one that granted it */
     struct account *account;
     enum device_state state;
     enum ioregion_on_disconnect on_disconnect;
     uint64_t features, timeout_usec, grace_usec;
     const char *last_error; /* a constant text, "" for none; or the next, where it was restored */
     char *restored_error;
+    char *state_text; /* of state-write.c; NULL once there is another state to write */
     struct region *regions;
     size_t n_regions;
     struct channel *channels;
@@ -76,11 +77,11 @@ struct vm {
     char *rule; /* of the policy: the one that granted it */
     struct account *account;
     struct dispatcher *dispatcher;
-    unsigned dispatch; /* which, as a POLICY_DISPATCH_* bit */
+    unsigned dispatch;     /* which, as a POLICY_DISPATCH_* bit */
     uint64_t lease_cookie; /* of the dispatcher's lease: how it is found again; 0 for none */
     uint32_t kept;         /* the keeper's id for the dispatcher's descriptors; 0 for none */
-    uint64_t ceiling;  /* UINT64_MAX for none */
-    uint64_t features; /* that its rule lets devices have */
+    uint64_t ceiling;      /* UINT64_MAX for none */
+    uint64_t features;     /* that its rule lets devices have */
     uint64_t next_region;
     uint32_t next_channel;
     bool ending;

@@ -149,7 +149,7 @@ static int read_undo(struct reader *r, const struct json_node *node, struct vm *
 }
 
 static int read_region(struct reader *r, const struct json_node *node, struct device *device, uint64_t first_id) {
-    const uint64_t max[] = {IOREGION_PIO, UINT64_MAX, UINT64_MAX, UINT64_MAX, IOREGION_REGION_POSTED,
+    const uint64_t max[] = {IOREGION_PIO,          UINT64_MAX, UINT64_MAX, UINT64_MAX, IOREGION_REGION_POSTED,
                             device->n_channels - 1};
     struct region *region = &device->regions[device->n_mapped];
     uint64_t row[6];
@@ -220,8 +220,25 @@ static int read_state(struct reader *r, const struct json_node *node, enum devic
     return ret;
 }
 
-enum { NAME, KEPT, LEASE, OWNER, RULE, STATE, ON_DISCONNECT, FEATURES, TIMEOUT, GRACE, GRACE_ENDS, ERROR, DISCONNECTED,
-       FIRST_REGION, REGIONS, CHANNELS, N_DEVICE_KEYS };
+enum {
+    NAME,
+    KEPT,
+    LEASE,
+    OWNER,
+    RULE,
+    STATE,
+    ON_DISCONNECT,
+    FEATURES,
+    TIMEOUT,
+    GRACE,
+    GRACE_ENDS,
+    ERROR,
+    DISCONNECTED,
+    FIRST_REGION,
+    REGIONS,
+    CHANNELS,
+    N_DEVICE_KEYS
+};
 
 static const struct reader_key device_keys[N_DEVICE_KEYS] = {
     [NAME] = {"name", JSON_STRING, true},
@@ -282,8 +299,8 @@ static int read_device_into(struct reader *r, const struct json_node *node, stru
     uint64_t first_id;
     int ret;
 
-    if ((ret = READ_OBJECT(r, node, device_keys, values)) < 0 ||
-        (ret = read_words_of_device(r, values, device)) < 0 || (ret = read_numbers_of_device(r, values, device)) < 0 ||
+    if ((ret = READ_OBJECT(r, node, device_keys, values)) < 0 || (ret = read_words_of_device(r, values, device)) < 0 ||
+        (ret = read_numbers_of_device(r, values, device)) < 0 ||
         (ret = read_number(r, values[FIRST_REGION], UINT64_MAX, &first_id)) < 0 ||
         (ret = read_channels(r, values[CHANNELS], device)) < 0 ||
         (ret = read_regions(r, values[REGIONS], device, first_id)) < 0)
@@ -369,8 +386,23 @@ static int read_version(struct reader *r, const struct json_node *root) {
     return 0;
 }
 
-enum { VM_VERSION, VM_NAME, VM_KEPT, DISPATCHER, VM_LEASE, VM_OWNER, VM_RULE, CEILING, VM_FEATURES, NEXT_REGION,
-       NEXT_CHANNEL, RESERVED, UNDO, DEVICES, N_VM_KEYS };
+enum {
+    VM_VERSION,
+    VM_NAME,
+    VM_KEPT,
+    DISPATCHER,
+    VM_LEASE,
+    VM_OWNER,
+    VM_RULE,
+    CEILING,
+    VM_FEATURES,
+    NEXT_REGION,
+    NEXT_CHANNEL,
+    RESERVED,
+    UNDO,
+    DEVICES,
+    N_VM_KEYS
+};
 
 static const struct reader_key vm_keys[N_VM_KEYS] = {
     [VM_VERSION] = {"version", JSON_NUMBER, true},

@@ -103,6 +103,23 @@ static json_object *append_undo(json_object *array, uint64_t id, const struct ra
     return append(array, NUMBERS(id, range->space, range->base, range->last));
 }
 
+/*
+ * What did not change since it was written last is not made anew: a VM may have a thousand devices, and one of them
+ * comes.
+ */
+static json_object *device_text(struct device *device) {
+    json_object *object = device->state_text ? NULL : device_object(device), *ready;
+    const char *text = object ? json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN) : NULL;
+
+    if (text)
+        device->state_text = strdup(text);
+    json_object_put(object);
+    ready = device->state_text ? json_object_new_boolean(true) : NULL;
+    if (ready)
+        json_object_set_serializer(ready, json_object_userdata_to_json_string, device->state_text, NULL);
+    return ready;
+}
+
 struct lists {
     json_object *devices, *undo;
 };
@@ -112,7 +129,7 @@ static int add_device(struct device *device, void *userdata) {
     struct lists *lists = userdata;
 
     if (device->state != DEVICE_ATTACHING)
-        lists->devices = append(lists->devices, device_object(device));
+        lists->devices = append(lists->devices, device_text(device));
     else
         for (size_t i = 0; i < device->n_regions; i++)
             lists->undo = append_undo(lists->undo, device->regions[i].id, &device->regions[i].range);

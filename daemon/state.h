@@ -8,9 +8,9 @@
  * The text is JSON, an object with all of the keys below and no other; numbers are whole. What a newer process writes
  * has another version, and is refused, as is everything that a VM could not be.
  *
- *   VM: version, name, kept, dispatcher ("vmm", "kernel"), lease, owner, rule, ceiling, features, next-region, next-channel,
- *       reserved [[space, first, last]...], undo [[region's id, space, first, last]...], devices
- *   device: name, kept, lease, owner, rule, state, on-disconnect, features, timeout, grace, grace-ends, error,
+ *   VM: version, name, kept, dispatcher ("vmm", "kernel"), lease, owner, rule, ceiling, features,
+ *       next-region, next-channel, reserved [[space, first, last]...], undo [[region's id, space, first, last]...],
+ * devices device: name, kept, lease, owner, rule, state, on-disconnect, features, timeout, grace, grace-ends, error,
  *           disconnected, first-region, regions [[space, first, last, user_data, flags, channel]...],
  *           channels [[id, cookie, open]...]
  *   owner: pid, uid, gids, unit ("": none)
@@ -23,7 +23,10 @@
 
 #define STATE_VERSION 1
 
-/* -EFBIG when it is more than state_read() takes; -ENOMEM. */
+/*
+ * Devices are written as they were when they changed last (device_touch()). -EFBIG when it is more than state_read()
+ * takes; -ENOMEM.
+ */
 int state_write(const struct vm *vm, char **ret_text, size_t *ret_size);
 
 /*

@@ -213,8 +213,7 @@ static void collect_unused(const void *node, VISIT visit, void *userdata) {
     struct stored *entry = *(struct stored *const *) node;
     struct unused *unused = userdata;
 
-    if ((visit == postorder || visit == leaf) && !entry->used &&
-        (!unused->kind || entry->kind == unused->kind))
+    if ((visit == postorder || visit == leaf) && !entry->used && (!unused->kind || entry->kind == unused->kind))
         unused->entries[unused->n++] = entry;
 }
 

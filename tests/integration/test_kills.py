@@ -11,7 +11,8 @@ from rig import region
 
 BASE = 0xd0000000
 KILLED = 99  # as killed-at.c says
-PRELOAD = {'LD_PRELOAD': f'{rig.BUILD}/tests/integration/killed-at.so'}
+PRELOAD = {'LD_PRELOAD': f'{rig.BUILD}/tests/integration/killed-at.so',
+           'ASAN_OPTIONS': 'verify_asan_link_order=0'}
 ENOUGH = 500  # steps; no transaction has as many
 
 

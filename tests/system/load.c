@@ -27,7 +27,7 @@
 #include <ioregion/device.h>
 #include <ioregion/vmm.h>
 
-#define BASE    0xd0000000
+#define BASE 0xd0000000
 #define REGIONS 10
 #define BUCKETS 4096 /* of 256 ns; the last has all that took longer */
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * A keeper that fails at every one of its calls, through a life: register, attach, resume, detach. Each time the request
- * is refused as a whole or goes through; the keeper has what there is and no more; and what clients are told is written
- * down before.
+ * A keeper that fails at every one of its calls, through a life: register, attach, resume, detach. Each time the
+ * request is refused as a whole or goes through; the keeper has what there is and no more; and what clients are told is
+ * written down before.
  */
 
 #include <errno.h>

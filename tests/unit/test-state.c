@@ -20,7 +20,7 @@
 #define OWNER(pid) "{\"pid\":" pid ",\"uid\":1000,\"gids\":[4,1000],\"unit\":\"vm@a\\\\x2db.service\"}"
 #define DEVICE(name, rest)                                                                                             \
     "{\"name\":\"" name "\",\"kept\":7,\"lease\":18446744073709551615,\"owner\":" OWNER("12") ",\"rule\":\"r\"," rest  \
-    "}"
+                                                                                              "}"
 #define HELD                                                                                                           \
     "\"state\":\"held\",\"on-disconnect\":\"hold\",\"features\":3,\"timeout\":1000000,\"grace\":60000000,"             \
     "\"grace-ends\":123456789,\"error\":\"the device hung up\",\"disconnected\":1,\"first-region\":2,"                 \
@@ -30,9 +30,10 @@
     "\"error\":\"\",\"disconnected\":0,\"first-region\":4,\"regions\":[[0,65536,18446744073709551615,0,0,0]],"         \
     "\"channels\":[[3,78,1]]"
 #define HEAD(version)                                                                                                  \
-    "{\"version\":" version ",\"name\":\"vm-1\",\"kept\":4294967295,\"dispatcher\":\"vmm\",\"lease\":5,\"owner\":"     \
-    OWNER("11") ",\"rule\":\"guests\",\"ceiling\":18446744073709551615,\"features\":3,\"next-region\":9,"              \
-    "\"next-channel\":4,\"reserved\":[[1,96,100]],"
+    "{\"version\":" version                                                                                            \
+    ",\"name\":\"vm-1\",\"kept\":4294967295,\"dispatcher\":\"vmm\",\"lease\":5,\"owner\":" OWNER(                      \
+        "11") ",\"rule\":\"guests\",\"ceiling\":18446744073709551615,\"features\":3,\"next-region\":9,"                \
+              "\"next-channel\":4,\"reserved\":[[1,96,100]],"
 #define UNDO "\"undo\":[[1,0,0,15],[8,1,0,0]],"
 #define DEVICES "\"devices\":[" DEVICE("a", HELD) "," DEVICE("b", ATTACHED) "]}"
 
@@ -74,8 +75,9 @@ static void attaching(void **state) {
     assert_int_equal(read_text(text, strlen(text), &vm, &error), 0);
     vm_find_any_device(vm, "a")->state = DEVICE_ATTACHING;
     assert_int_equal(state_write(vm, &again, &size), 0);
-    assert_string_equal(again, HEAD("1") "\"undo\":[[1,0,0,15],[8,1,0,0],[2,0,4096,8191],[3,1,1016,1023]],\"devices\":["
-                        DEVICE("b", ATTACHED) "]}");
+    assert_string_equal(
+        again, HEAD("1") "\"undo\":[[1,0,0,15],[8,1,0,0],[2,0,4096,8191],[3,1,1016,1023]],\"devices\":[" DEVICE(
+                   "b", ATTACHED) "]}");
     vm_free(vm);
 }
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""58: as many descriptors as the store takes, and a kill then; for container.py."""
+"""58: what systemd does with the descriptors that it is sent: as many as it takes, and in time; for container.py."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ import tap
 import test_restarts as restarts
 from program import Program
 from test_restarts import UNIT
-from test_service import BUS, MANAGER, say
+from test_service import BUS, MANAGER, say, systemctl, write
 
 CAP = 8192  # as units/ioregiond.service has it
 PATIENCE = 120  # seconds
@@ -73,6 +73,40 @@ class Cap(restarts.Case):
                 answered = say(UNIT, 'NFileDescriptorStore')
             self.assertLess(time.monotonic() - begin, PATIENCE)
         print(f'# systemd has taken all of them {time.monotonic() - begin:.1f} s after the last')
+
+
+class Order(restarts.service.unittest.TestCase):
+    def test_what_a_process_sent_last_is_there_for_the_next(self):
+        """However soon it dies of it: so nobody waits for systemd to say that it has them."""
+        deaths = 100
+        write('/rig/out/dies.py', f"""
+import array, os, signal, socket
+if os.environ.get('LISTEN_FDS') == '{deaths}':
+    signal.pause()
+manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+manager.connect(os.environ['NOTIFY_SOCKET'])
+mine, _ = socket.socketpair()
+socket.send_fds(manager, [b'FDSTORE=1\\nFDPOLL=0\\nFDNAME=x'], [mine.fileno()])
+os.kill(os.getpid(), signal.SIGKILL)
+""")
+        write('/run/systemd/system/dies.service', """
+[Unit]
+DefaultDependencies=no
+StartLimitIntervalSec=0
+[Service]
+ExecStart=/usr/bin/python3 -I /rig/out/dies.py
+NotifyAccess=main
+FileDescriptorStoreMax=1000
+Restart=always
+RestartSec=0
+""")
+        systemctl('daemon-reload')
+        systemctl('start', 'dies.service')
+        self.addCleanup(systemctl, 'stop', 'dies.service')
+        deadline = time.monotonic() + PATIENCE
+        while int(say('dies.service', 'NRestarts')) < deaths:
+            self.assertLess(time.monotonic(), deadline)
+        self.assertEqual(say('dies.service', 'NFileDescriptorStore'), str(deaths))
 
 
 if __name__ == '__main__':
