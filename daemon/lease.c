@@ -20,6 +20,7 @@ struct lease {
     uint64_t cookie; /* of the peer's socket pair: what the set is ordered by */
     struct lease_set *set;
     int fd;
+    bool looked_at; /* the message that comes next: it is dealt with just now */
     sd_event_source *io;
     lease_message_t on_message;
     lease_ended_t on_ended;
@@ -128,9 +129,17 @@ int lease_restore(struct lease **ret_lease, struct lease_set *set, sd_event *eve
     return lease_make(ret_lease, set, event, fd, true, &refusal);
 }
 
+/* What was looked at is dealt with. A message that is left behind would make the end of the lease a reset. */
+static void take_out(struct lease *lease) {
+    if (lease->looked_at)
+        recv(lease->fd, NULL, 0, MSG_DONTWAIT);
+    lease->looked_at = false;
+}
+
 struct lease *lease_free(struct lease *lease) {
     if (!lease)
         return NULL;
+    take_out(lease);
     if (lease->io)
         sd_event_source_set_userdata(lease->io, NULL); /* tells on_io() */
     sd_event_source_disable_unref(lease->io);
@@ -237,17 +246,12 @@ static size_t take_control(struct msghdr *message, const struct ucred **ret_send
     return n_fds;
 }
 
-/* What was looked at is dealt with. */
-static void take_out(int fd) {
-    recv(fd, NULL, 0, MSG_DONTWAIT);
-}
-
 /*
  * Look at one message and check it: 1 when the handler was called, 0 when there is none; else the lease ends. The
- * message stays where it is, to be taken out by the caller: should this process end meanwhile, the next one finds it.
- * But for a PROOF, which proves nothing to anybody else. *ret_taken_out tells.
+ * message stays where it is until it is dealt with: should this process end meanwhile, the next one finds it. But for a
+ * PROOF, which proves nothing to anybody else.
  */
-static int lease_receive(struct lease *lease, bool *ret_taken_out) {
+static int lease_receive(struct lease *lease) {
     union {
         struct cmsghdr align;
         char space[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(sizeof(int))];
@@ -262,6 +266,7 @@ static int lease_receive(struct lease *lease, bool *ret_taken_out) {
     n = recvmsg(lease->fd, &header, MSG_PEEK | MSG_DONTWAIT | MSG_CMSG_CLOEXEC | MSG_NOSIGNAL);
     if (n < 0)
         return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+    lease->looked_at = true;
     if (take_control(&header, &sender) > 0)
         return -EPROTO;
     if (n == 0)
@@ -272,9 +277,8 @@ static int lease_receive(struct lease *lease, bool *ret_taken_out) {
         return -EPROTO;
     if (!lease->on_message)
         return -EPROTO;
-    *ret_taken_out = message.header.type == IOREGION_LEASE_PROOF;
-    if (*ret_taken_out)
-        take_out(lease->fd);
+    if (message.header.type == IOREGION_LEASE_PROOF)
+        take_out(lease);
     n = lease->on_message(lease, &message.header, sender, lease->userdata);
     return n < 0 ? (int) n : 1;
 }
@@ -282,14 +286,13 @@ static int lease_receive(struct lease *lease, bool *ret_taken_out) {
 static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
     /* a handler may free the lease: then the source, which we hold, has no userdata any more */
     struct lease *lease = userdata;
-    bool taken_out = false;
     int r = 1;
 
     sd_event_source_ref(source);
     for (unsigned i = 0; i < MESSAGES_A_TURN && r > 0 && sd_event_source_get_userdata(source); i++) {
-        r = lease_receive(lease, &taken_out);
-        if (r > 0 && !taken_out && sd_event_source_get_userdata(source))
-            take_out(fd);
+        r = lease_receive(lease);
+        if (r > 0 && sd_event_source_get_userdata(source))
+            take_out(lease);
     }
     if (r < 0 && sd_event_source_get_userdata(source)) {
         sd_event_source_set_enabled(source, SD_EVENT_OFF);

@@ -147,6 +147,22 @@ class Guests(Case):
             churn.close()
         self.wait(lambda: not any(path.endswith('/churn') for path in self.objects()))
 
+    def test_units_are_watched_as_before(self):
+        """A device whose unit restarts comes back to what it had; one whose unit ends while nobody watches is gone."""
+        unit, path = 'ioregion-latch@load.service', '/org/ioregion1/vm/load/device/latch'
+        systemctl('start', unit)
+        self.addCleanup(systemctl, 'stop', unit)
+        self.end(signal.SIGKILL)
+        self.assertEqual(self.get('State', path, 'org.ioregion1.Device'), 'attached')
+        for how in (('restart', unit), ('kill', '--signal=KILL', unit)):
+            process = say(unit, 'MainPID')
+            systemctl(*how)
+            self.wait(lambda: say(unit, 'MainPID') not in (process, '0'))
+            self.wait(lambda: self.get('State', path, 'org.ioregion1.Device') == 'attached')
+        os.kill(self.pid(), signal.SIGKILL)
+        systemctl('stop', unit)
+        self.wait(lambda: path not in self.objects())
+
     def test_stopped_for_a_while(self):
         drop_in(UNIT, '[Service]\nWatchdogSec=30s\n')
         systemctl('daemon-reload')
