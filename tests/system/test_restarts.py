@@ -10,12 +10,13 @@ import os
 import random
 import shutil
 import signal
+import time
 
+import host
 import tap
-import test_service as service
-from privatebus import BusError
+from host import BUS, MANAGER, POLICY, drop_in, journal, say, systemctl, write
+from privatebus import BusError, Connection
 from program import Program
-from test_service import BUS, POLICY, drop_in, journal, say, systemctl, write
 
 UNIT = 'ioregiond.service'
 BROKER = '/usr/local/sbin/ioregiond'
@@ -33,7 +34,7 @@ LIMITS = {'regions-per-vm': 20000, 'devices-per-unit': 1000, 'attach-rate': '100
 
 
 def setUpModule():
-    service.setUpModule()
+    host.set_up()
     with open(f'{POLICY}/10-fleet.json') as file:
         fleet = json.load(file)
     write(f'{POLICY}/10-fleet.json', json.dumps({**fleet, 'limits': {**fleet['limits'], **LIMITS}}))
@@ -49,7 +50,7 @@ def start_load(case, *arguments, name='load'):
     return load
 
 
-class Case(service.Case):
+class Case(host.Case):
     def pid(self):
         return int(say(UNIT, 'MainPID'))
 
@@ -60,7 +61,7 @@ class Case(service.Case):
         self.wait(lambda: self.pid() not in (0, old) and say(UNIT, 'ActiveState') == 'active')
 
     def vms(self):
-        return [vm[0] for vm in self.bus.call(*service.MANAGER, 'ListVMs')[0]]
+        return [vm[0] for vm in self.bus.call(*MANAGER, 'ListVMs')[0]]
 
 
 class Guests(Case):
@@ -118,7 +119,7 @@ class Guests(Case):
 
     def test_65_bus(self):
         systemctl('restart', 'dbus.service')
-        type(self).bus = service.Connection(BUS)
+        type(self).bus = Connection(BUS)
         self.addClassCleanup(self.bus.close)
         self.wait(self.is_back)
 
@@ -170,9 +171,9 @@ class Guests(Case):
         pid = self.pid()
         self.check()
         os.kill(pid, signal.SIGSTOP)
-        deadline = service.time.monotonic() + 10  # what is tested is that it takes time
+        deadline = time.monotonic() + 10  # what is tested is that it takes time
         accesses = 0
-        while service.time.monotonic() < deadline:
+        while time.monotonic() < deadline:
             accesses += self.check()
         os.kill(pid, signal.SIGCONT)
         self.assertEqual(self.pid(), pid)

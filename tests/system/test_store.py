@@ -8,13 +8,14 @@ import resource
 import signal
 import subprocess
 import time
+import unittest
 
 import client
 import tap
 import test_restarts as restarts
+from host import BUS, MANAGER, say, systemctl, write
 from program import Program
 from test_restarts import UNIT
-from test_service import BUS, MANAGER, say, systemctl, write
 
 CAP = 8192  # as units/ioregiond.service has it
 PATIENCE = 120  # seconds
@@ -75,7 +76,7 @@ class Cap(restarts.Case):
         print(f'# systemd has taken all of them {time.monotonic() - begin:.1f} s after the last')
 
 
-class Order(restarts.service.unittest.TestCase):
+class Order(unittest.TestCase):
     def test_what_a_process_sent_last_is_there_for_the_next(self):
         """However soon it dies of it: so nobody waits for systemd to say that it has them."""
         deaths = 100
