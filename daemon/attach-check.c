@@ -139,7 +139,7 @@ static int check_rate(struct broker *broker, const struct identity *identity, st
     terms->account = ledger_account(&broker->ledger, identity->unit, identity->uid, now);
     if (!terms->account)
         return -ENOMEM;
-    if (account_attach(terms->account, limits->attach_rate, now) < 0)
+    if (account_spend(terms->account, SPEND_ATTACH, 1, limits->attach_rate, now) < 0)
         return refuse(ret_refusal, REFUSAL_QUOTA_EXCEEDED, "limit attach-rate: %" PRIu64 " a second",
                       limits->attach_rate);
     return 0;

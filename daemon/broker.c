@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -133,5 +134,22 @@ int broker_set_policy(struct broker *broker, struct policy *policy, bool revoke,
     broker->watcher->policy_changed(broker->watcher_userdata);
     *ret_kept = revoke ? 0 : w.n_devices + w.n_vms;
     *ret_revoked = revoke ? w.n_devices + w.n_vms : 0;
+    return 0;
+}
+
+int broker_charge_list(struct broker *broker, uid_t uid, uint32_t rows, struct refusal *ret_refusal) {
+    uint64_t rate = policy_limits(broker->policy)->list_rate;
+    struct account *account;
+    uint64_t now;
+    int r;
+
+    r = sd_event_now(broker->event, CLOCK_MONOTONIC, &now);
+    if (r < 0)
+        return r;
+    account = ledger_account(&broker->ledger, NULL, uid, now);
+    if (!account)
+        return -ENOMEM;
+    if (account_spend(account, SPEND_LIST, rows, rate, now) < 0)
+        return refuse(ret_refusal, REFUSAL_QUOTA_EXCEEDED, "limit list-rate: %" PRIu64 " rows a second", rate);
     return 0;
 }

@@ -38,4 +38,7 @@ int broker_set_policy(struct broker *broker, struct policy *policy, bool revoke,
 /* Log the grants that the policy would not give again, one by one. */
 int broker_judge(struct broker *broker);
 
+/* A user wants to read so many rows of lists. QuotaExceeded when it has read too many. */
+int broker_charge_list(struct broker *broker, uid_t uid, uint32_t rows, struct refusal *ret_refusal);
+
 #endif

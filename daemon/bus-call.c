@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <search.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,12 +9,63 @@
 #include "bus-error.h"
 #include "journal.h"
 
+/* A connection to the bus that has calls here, by its unique name. One question, who it is, serves all that wait. */
+struct sender {
+    struct bus *bus;
+    char *name;
+    unsigned n_calls;
+    struct caller_query *query; /* NULL where nobody asks */
+    TAILQ_HEAD(, call) asking;
+};
+
+static int sender_compare(const void *left, const void *right) {
+    const struct sender *a = left, *b = right;
+
+    return strcmp(a->name, b->name);
+}
+
+static struct sender *sender_free(struct sender *sender) {
+    caller_query_free(sender->query);
+    free(sender->name);
+    free(sender);
+    return NULL;
+}
+DEFINE_CLEANUP(sender_free, struct sender *);
+
+/* Find or open; NULL when out of memory. */
+static struct sender *sender_enter(struct bus *bus, const char *name) {
+    const struct sender key = {.name = (char *) name};
+    struct sender **node = tfind(&key, &bus->senders, sender_compare);
+    _cleanup_(sender_freep) struct sender *sender = NULL;
+
+    if (node)
+        return *node;
+    sender = calloc(1, sizeof(*sender));
+    if (!sender)
+        return NULL;
+    TAILQ_INIT(&sender->asking);
+    sender->bus = bus;
+    sender->name = strdup(name);
+    if (!sender->name || !tsearch(sender, &bus->senders, sender_compare))
+        return NULL;
+    return STEAL(sender);
+}
+
+static void sender_leave(struct sender *sender) {
+    if (--sender->n_calls > 0)
+        return;
+    tdelete(sender, &sender->bus->senders, sender_compare);
+    sender_free(sender);
+}
+
 struct call *call_free(struct call *call) {
     if (!call)
         return NULL;
     TAILQ_REMOVE(&call->bus->calls, call, entry);
     call->bus->n_calls--;
-    caller_query_free(call->query);
+    if (call->asking)
+        TAILQ_REMOVE(&call->sender->asking, call, asking_entry);
+    sender_leave(call->sender);
     if (call->admission)
         admission_cancel(call->admission);
     caller_done(&call->caller);
@@ -26,14 +78,25 @@ struct call *call_free(struct call *call) {
 }
 
 int call_new(struct call **ret_call, struct bus *bus, sd_bus_message *message, sd_bus_error *ret_error) {
+    struct sender *sender;
     struct call *call;
 
     if (bus->n_calls >= CALLS_MAX)
         return bus_error_refuse(ret_error, REFUSAL_BUSY, "%d calls wait for their answers; try again", CALLS_MAX);
-    call = calloc(1, sizeof(*call));
-    if (!call)
+    sender = sender_enter(bus, sd_bus_message_get_sender(message));
+    if (!sender)
         return -ENOMEM;
+    if (sender->n_calls >= CALLS_OF_SENDER_MAX)
+        return bus_error_refuse(ret_error, REFUSAL_BUSY, "%d calls of yours wait for their answers; try again",
+                                CALLS_OF_SENDER_MAX);
+    sender->n_calls++;
+    call = calloc(1, sizeof(*call));
+    if (!call) {
+        sender_leave(sender);
+        return -ENOMEM;
+    }
     call->bus = bus;
+    call->sender = sender;
     call->message = sd_bus_message_ref(message);
     call->caller.uid = (uid_t) -1;
     TAILQ_INSERT_TAIL(&bus->calls, call, entry);
@@ -65,36 +128,50 @@ void call_refuse(struct call *call, int r, sd_bus_error *error) {
         sd_bus_error_move(&call->failure, error);
     else
         sd_bus_error_set_errno(&call->failure, r);
-    if (!call->query)
+    if (!call->asking)
         fail(call);
 }
 
-static void on_caller(void *userdata, int error, struct caller *caller) {
-    struct call *call = userdata;
-
-    call->query = caller_query_free(call->query);
-    if (caller)
-        call->caller = *caller;
+/* Once it is known who calls, or that nobody says (@error). */
+static void proceed(struct call *call, int error) {
     if (sd_bus_error_is_set(&call->failure)) {
         fail(call);
         return;
     }
-    if (!caller) {
+    if (error < 0) {
         if (call->admission)
             admission_cancel(call->admission);
         call->admission = NULL;
         bus_error_refuse(&call->failure, REFUSAL_IDENTITY_UNPROVEN, "the bus does not tell who the caller is (%s)",
                          strerrordesc_np(-error));
         fail(call);
-    } else if (call->operators_only && !caller_operator(caller, call->bus->broker->policy)) {
+    } else if (call->operators_only && !caller_operator(&call->caller, call->bus->broker->policy)) {
         bus_error_refuse(&call->failure, REFUSAL_POLICY_DENIED,
                          "%s is for operators: the users and groups that \"operators\" in the policy names, and uid %u "
                          "is none of them",
-                         sd_bus_message_get_member(call->message), caller->uid);
+                         sd_bus_message_get_member(call->message), call->caller.uid);
         fail(call);
     } else {
         call->next(call);
     }
+}
+
+static void on_caller(void *userdata, int error, struct caller *caller) {
+    struct sender *sender = userdata;
+    struct call *call;
+
+    sender->query = caller_query_free(sender->query);
+    sender->n_calls++; /* it stays, whatever becomes of its calls */
+    while ((call = TAILQ_FIRST(&sender->asking))) {
+        int r = caller ? caller_copy(caller, &call->caller) : error;
+
+        TAILQ_REMOVE(&sender->asking, call, asking_entry);
+        call->asking = false;
+        proceed(call, r);
+    }
+    if (caller)
+        caller_done(caller);
+    sender_leave(sender);
 }
 
 int call_new_known(struct call **ret_call, struct bus *bus, sd_bus_message *message, call_function_t next,
@@ -106,11 +183,14 @@ int call_new_known(struct call **ret_call, struct bus *bus, sd_bus_message *mess
     if (r < 0)
         return r;
     call->next = next;
-    r = caller_query_new(&call->query, message, on_caller, call);
+    if (!call->sender->query)
+        r = caller_query_new(&call->sender->query, message, on_caller, call->sender);
     if (r < 0) {
         call_free(call);
         return r;
     }
+    TAILQ_INSERT_TAIL(&call->sender->asking, call, asking_entry);
+    call->asking = true;
     *ret_call = call;
     return 0;
 }

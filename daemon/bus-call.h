@@ -10,19 +10,26 @@
 #include "bus-caller.h"
 #include "bus.h"
 
-/* Calls that wait for something, of all callers together; one more is answered with Busy. */
-#define CALLS_MAX 4096
+/*
+ * Calls that wait for something: of one connection to the bus, and of all together. One more is answered with Busy.
+ * A user has some hundreds of connections at most.
+ */
+#define CALLS_OF_SENDER_MAX 32
+#define CALLS_MAX 16384
 
 struct call;
+struct sender;
 typedef void (*call_function_t)(struct call *call);
 
 struct call {
     struct bus *bus;
     TAILQ_ENTRY(call) entry;
     sd_bus_message *message;
-    struct caller_query *query; /* NULL once it was answered, or where nobody asked */
-    struct caller caller;       /* uid is -1 while not known */
-    call_function_t next;       /* when the caller is known */
+    struct sender *sender;
+    TAILQ_ENTRY(call) asking_entry;
+    bool asking;          /* who the caller is */
+    struct caller caller; /* uid is -1 while not known */
+    call_function_t next; /* when the caller is known */
     bool operators_only;
     struct admission *admission;
     char *vm, *device;    /* what it is about, for the audit; NULL for not known */

@@ -18,6 +18,8 @@ struct caller {
     size_t n_gids;
 };
 
+/* -ENOMEM, or 0. */
+int caller_copy(const struct caller *from, struct caller *ret_caller);
 void caller_done(struct caller *caller);
 
 /* @caller is NULL on failure (the caller left, the bus is gone), its memory stays that of the callee else. */

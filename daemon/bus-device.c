@@ -105,7 +105,7 @@ static int method_revoke(sd_bus_message *message, void *userdata, sd_bus_error *
     return call_new_operator(device->vm->broker->watcher_userdata, message, revoke_device, ret_error);
 }
 
-static const sd_bus_vtable vtable[] = {
+const sd_bus_vtable bus_device_vtable[] = {
     SD_BUS_VTABLE_START(0),
     SD_BUS_PROPERTY("Name", "s", NULL, offsetof(struct device, name), SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_PROPERTY("Unit", "s", get_unit, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
@@ -124,6 +124,6 @@ static const sd_bus_vtable vtable[] = {
 };
 
 int bus_add_devices(struct bus *bus) {
-    return sd_bus_add_fallback_vtable(bus->connection, NULL, BUS_PATH_VM, INTERFACE_DEVICE, vtable, bus_find_device,
+    return sd_bus_add_fallback_vtable(bus->connection, NULL, BUS_PATH_VM, INTERFACE_DEVICE, bus_device_vtable, bus_find_device,
                                       bus);
 }

@@ -5,6 +5,7 @@
 #include "bus-call.h"
 #include "bus-error.h"
 #include "bus-explain.h"
+#include "bus-list.h"
 #include "bus-object.h"
 #include "bus-request.h"
 #include "bus-value.h"

@@ -127,7 +127,6 @@ int bus_find_region(sd_bus *connection, const char *path, const char *interface,
 struct nodes {
     char **paths;
     size_t n, room;
-    bool deep;
 };
 
 static void nodes_done(struct nodes *nodes) {
@@ -164,18 +163,12 @@ static int add_regions(const struct device *device, struct nodes *nodes) {
     return r;
 }
 
-static int add_device(struct device *device, void *userdata) {
-    struct nodes *nodes = userdata;
-    int r = nodes_add(nodes, device_path(device));
-
-    return r < 0 || !nodes->deep ? r : add_regions(device, nodes);
+static int add_device(struct device *device, void *nodes) {
+    return nodes_add(nodes, device_path(device));
 }
 
-static int add_vm(struct vm *vm, void *userdata) {
-    struct nodes *nodes = userdata;
-    int r = nodes_add(nodes, vm_path(vm));
-
-    return r < 0 || !nodes->deep ? r : vm_each_device(vm, add_device, nodes);
+static int add_vm(struct vm *vm, void *nodes) {
+    return nodes_add(nodes, vm_path(vm));
 }
 
 static int enumerate_below(const struct bus *bus, const char *prefix, struct nodes *nodes) {
@@ -204,8 +197,7 @@ int bus_enumerate(sd_bus *connection, const char *prefix, void *userdata, char *
     struct bus *bus = userdata;
     int r;
 
-    nodes.deep = strlen(prefix) < strlen(BUS_PATH_VM);
-    if (strlen(prefix) <= strlen(BUS_PATH_VM))
+    if (strcmp(prefix, BUS_PATH_VM) == 0)
         r = broker_each_vm(bus->broker, add_vm, &nodes);
     else
         r = enumerate_below(bus, prefix, &nodes);

@@ -29,10 +29,7 @@ int bus_find_device(sd_bus *connection, const char *path, const char *interface,
 int bus_find_region(sd_bus *connection, const char *path, const char *interface, void *userdata, void **ret_region,
                     sd_bus_error *ret_error);
 
-/*
- * The paths below @prefix, as sd_bus_node_enumerator_t wants them: the next level only, or all of them where @prefix
- * is above BUS_PATH_VM (that is what GetManagedObjects() asks for).
- */
+/* The paths on the level below @prefix, as sd_bus_node_enumerator_t wants them. */
 int bus_enumerate(sd_bus *connection, const char *prefix, void *userdata, char ***ret_nodes, sd_bus_error *ret_error);
 
 #endif

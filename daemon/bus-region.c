@@ -77,7 +77,7 @@ static int method_get_statistics(sd_bus_message *message, void *userdata, sd_bus
     return 1;
 }
 
-static const sd_bus_vtable vtable[] = {
+const sd_bus_vtable bus_region_vtable[] = {
     SD_BUS_VTABLE_START(0),
     SD_BUS_PROPERTY("Space", "s", get_space, 0, SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_PROPERTY("Base", "t", NULL, offsetof(struct region, range.base), SD_BUS_VTABLE_PROPERTY_CONST),
@@ -92,6 +92,6 @@ static const sd_bus_vtable vtable[] = {
 };
 
 int bus_add_regions(struct bus *bus) {
-    return sd_bus_add_fallback_vtable(bus->connection, NULL, BUS_PATH_VM, INTERFACE_REGION, vtable, bus_find_region,
+    return sd_bus_add_fallback_vtable(bus->connection, NULL, BUS_PATH_VM, INTERFACE_REGION, bus_region_vtable, bus_find_region,
                                       bus);
 }

@@ -89,7 +89,7 @@ static int method_unregister(sd_bus_message *message, void *userdata, sd_bus_err
     return call_new_operator(vm->broker->watcher_userdata, message, unregister, ret_error);
 }
 
-static const sd_bus_vtable vtable[] = {
+const sd_bus_vtable bus_vm_vtable[] = {
     SD_BUS_VTABLE_START(0),
     SD_BUS_PROPERTY("Name", "s", NULL, offsetof(struct vm, name), SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_PROPERTY("Pid", "u", get_pid, 0, SD_BUS_VTABLE_PROPERTY_CONST),
@@ -106,7 +106,7 @@ static const sd_bus_vtable vtable[] = {
 };
 
 int bus_add_vms(struct bus *bus) {
-    int r = sd_bus_add_fallback_vtable(bus->connection, NULL, BUS_PATH_VM, INTERFACE_VM, vtable, bus_find_vm, bus);
+    int r = sd_bus_add_fallback_vtable(bus->connection, NULL, BUS_PATH_VM, INTERFACE_VM, bus_vm_vtable, bus_find_vm, bus);
 
     return r < 0 ? r : sd_bus_add_node_enumerator(bus->connection, NULL, BUS_PATH_VM, bus_enumerate, bus);
 }

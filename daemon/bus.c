@@ -7,6 +7,7 @@
 
 #include "bus-call.h"
 #include "bus-error.h"
+#include "bus-list.h"
 #include "journal.h"
 
 #define RETRY_USEC UINT64_C(1000000)
@@ -91,22 +92,6 @@ static int on_name(sd_bus_message *reply, void *userdata, sd_bus_error *ret_erro
     return 0;
 }
 
-int bus_check_size(size_t n, size_t max, sd_bus_error *ret_error) {
-    if (n <= max)
-        return 0;
-    return sd_bus_error_setf(ret_error, SD_BUS_ERROR_LIMITS_EXCEEDED,
-                             "%zu are more than the %zu that a message has room for: ask each VM for its own", n, max);
-}
-
-static int on_managed_objects(sd_bus_message *message, void *userdata, sd_bus_error *ret_error) {
-    const struct bus *bus = userdata;
-    const struct broker *broker = bus->broker;
-
-    if (!sd_bus_message_is_method_call(message, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects"))
-        return 0; /* sd-bus goes on with it */
-    return bus_check_size(broker->n_vms + broker->n_devices + broker->n_regions, MANAGED_OBJECTS_MAX, ret_error);
-}
-
 static int add_objects(struct bus *bus) {
     int (*const add[])(struct bus * bus) = {
         bus_add_manager, bus_add_vms, bus_add_devices, bus_add_regions, bus_add_log_control, bus_watch_units,
@@ -124,7 +109,7 @@ static int connect_bus(struct bus *bus) {
 
     r = sd_bus_open_system_with_description(&bus->connection, "ioregiond");
     if (r >= 0)
-        r = sd_bus_add_filter(bus->connection, NULL, on_managed_objects, bus);
+        r = sd_bus_add_filter(bus->connection, NULL, bus_get_managed_objects, bus);
     if (r >= 0)
         r = add_objects(bus);
     if (r >= 0)

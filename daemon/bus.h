@@ -33,6 +33,7 @@ struct bus {
     sd_event_source *retry, *counts;
     TAILQ_HEAD(, call) calls;
     size_t n_calls;
+    void *senders;                 /* tsearch(3) by name; see bus-call.c */
     void *units;                   /* tsearch(3) by name; see bus-units.c */
     sd_bus_slot *question;         /* how are they? */
     void (*ready)(void *userdata); /* the name is ours, for the first time */
@@ -57,20 +58,9 @@ int bus_add_vms(struct bus *bus);
 int bus_add_devices(struct bus *bus);
 int bus_add_regions(struct bus *bus);
 int bus_add_log_control(struct bus *bus);
+/* What these have. */
+extern const sd_bus_vtable bus_vm_vtable[], bus_device_vtable[], bus_region_vtable[];
 /* Watch the units that own devices, on a new connection. */
 int bus_watch_units(struct bus *bus);
-
-/*
- * A message of more than 32 MiB makes dbus-daemon hang up on who sends it, so that anyone could throw us off the bus by
- * asking for it. So many objects and rows fit, unless all names are as long as can be.
- */
-#define MANAGED_OBJECTS_MAX 32768
-#define LIST_ROWS_MAX 131072
-int bus_check_size(size_t n, size_t max, sd_bus_error *ret_error);
-
-/* The bodies of Manager's methods that print; see bus-list.c. */
-int bus_list_vms(sd_bus_message *message, void *userdata, sd_bus_error *ret_error);
-int bus_list_devices(sd_bus_message *message, void *userdata, sd_bus_error *ret_error);
-int bus_list_regions(sd_bus_message *message, void *userdata, sd_bus_error *ret_error);
 
 #endif

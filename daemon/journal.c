@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <syslog.h>
 #include <systemd/sd-journal.h>
 #include <time.h>
@@ -71,6 +74,22 @@ bool journal_is_connected(void) {
     return connected;
 }
 
+/*
+ * sd-journal waits for a journal that takes nothing, and whoever waits for the broker would, too. A socket of our own,
+ * that nothing is written to, tells whether there is room. Where there is no journal, sd-journal does not wait.
+ */
+static bool journal_has_room(void) {
+    static const struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "/run/systemd/journal/socket"};
+    static int fd = -1;
+
+    if (fd < 0)
+        fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    /* each time: it may be another journal by now */
+    if (fd < 0 || connect(fd, (const struct sockaddr *) &address, sizeof(address)) < 0)
+        return true;
+    return poll(&(struct pollfd){.fd = fd, .events = POLLOUT}, 1, 0) != 0;
+}
+
 /* A record under way: the fields for the journal, and the line that a person reads. */
 struct record {
     struct iovec fields[16];
@@ -123,9 +142,15 @@ static void add_number(struct record *record, const char *key, const char *label
 }
 
 static void send_record(struct record *record, int level) {
+    static unsigned long lost;
     char priority[2] = {(char) ('0' + level), 0};
 
-    if (journal_is_connected()) {
+    if (journal_is_connected() && !journal_has_room()) {
+        lost++;
+    } else if (journal_is_connected()) {
+        if (lost)
+            add_number(record, "IOREGION_LOST", "lost-before", lost);
+        lost = 0;
         add_field(record, "MESSAGE", record->line);
         add_field(record, "PRIORITY", priority);
         add_field(record, "SYSLOG_IDENTIFIER", "ioregiond");

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
 #include <search.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "ledger.h"
 #include "internal/cleanup.h"
 
-#define TOKEN UINT64_C(1000000) /* one attach; a rate of r a second fills r tokens a microsecond */
+#define SECOND_NSEC UINT64_C(1000000000)
 #define PRUNE_MIN 64
 
 static int account_compare(const void *left, const void *right) {
@@ -27,9 +28,12 @@ static void account_free(void *p) {
     free(account);
 }
 
-/* An account that holds nothing is remembered for a second, until its rate limit has nothing to remember. */
-static int account_is_idle(const struct account *account, uint64_t now_usec) {
-    return account->users == 0 && now_usec - account->filled_usec > TOKEN;
+/* An account that holds nothing is remembered until its rate limits have nothing to remember. */
+static bool account_is_idle(const struct account *account, uint64_t now_usec) {
+    for (unsigned i = 0; i < SPENDINGS; i++)
+        if (account->settled_nsec[i] > now_usec * 1000)
+            return false;
+    return account->users == 0;
 }
 
 struct idle_walk {
@@ -78,8 +82,6 @@ struct account *ledger_account(struct ledger *ledger, const char *unit, uid_t ui
         return NULL;
     account->uid = uid;
     account->unit = unit ? strdup(unit) : NULL;
-    account->tokens = UINT64_MAX; /* full, whatever the rate is */
-    account->filled_usec = now_usec;
     if ((unit && !account->unit) || !tsearch(account, &ledger->root, account_compare)) {
         account_free(account);
         return NULL;
@@ -107,18 +109,13 @@ void account_refund(struct account *account, enum charge what) {
     account->users--;
 }
 
-int account_attach(struct account *account, uint64_t rate, uint64_t now_usec) {
-    uint64_t elapsed = now_usec - account->filled_usec;
-    uint64_t full = rate > UINT64_MAX / TOKEN ? UINT64_MAX : rate * TOKEN;
-    uint64_t filled;
+int account_spend(struct account *account, enum spending what, uint32_t n, uint64_t rate, uint64_t now_usec) {
+    uint64_t now = now_usec * 1000, *settled = &account->settled_nsec[what];
+    uint64_t from = *settled > now ? *settled : now;
 
-    if (__builtin_mul_overflow(elapsed, rate, &filled) || __builtin_add_overflow(account->tokens, filled, &filled))
-        filled = UINT64_MAX;
-    account->tokens = filled < full ? filled : full;
-    account->filled_usec = now_usec;
-    if (account->tokens < TOKEN)
+    if (rate == 0 || from + SECOND_NSEC / rate > now + SECOND_NSEC)
         return -EDQUOT;
-    account->tokens -= TOKEN;
+    *settled = from + n * SECOND_NSEC / rate;
     return 0;
 }
 

@@ -12,13 +12,15 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* What comes at a rate. */
+enum spending { SPEND_REGISTER, SPEND_ATTACH, SPEND_LIST, SPENDINGS };
+
 struct account {
     char *unit; /* NULL: by user */
     uid_t uid;
     unsigned users; /* charges that are not refunded yet */
     uint64_t vms, devices;
-    uint64_t tokens; /* of the rate limit, in millionths of an attach */
-    uint64_t filled_usec;
+    uint64_t settled_nsec[SPENDINGS]; /* when the rate limit will have nothing to remember */
 };
 
 struct ledger {
@@ -36,8 +38,11 @@ struct account *ledger_account(struct ledger *ledger, const char *unit, uid_t ui
 int account_charge(struct account *account, enum charge what, uint64_t limit);
 void account_refund(struct account *account, enum charge what);
 
-/* May one more attach begin now, at @rate a second, with bursts of one second's worth? -EDQUOT when not. */
-int account_attach(struct account *account, uint64_t rate, uint64_t now_usec);
+/*
+ * Spend @n, at @rate a second, with bursts of one second's worth. -EDQUOT when not even one is left. Who asks for more
+ * than is left gets it, and has less the next time: a list can't be given in part.
+ */
+int account_spend(struct account *account, enum spending what, uint32_t n, uint64_t rate, uint64_t now_usec);
 
 /* Close all accounts. */
 void ledger_done(struct ledger *ledger);

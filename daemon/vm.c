@@ -78,21 +78,31 @@ static void vm_freep(struct vm **vm) {
         vm_free(*vm);
 }
 
-static int charge_vm(struct vm *vm, struct refusal *ret_refusal) {
-    const struct policy_limits *limits = policy_limits(vm->broker->policy);
-    const struct identity *owner = vm->owner;
+static int check_rate(struct broker *broker, const struct identity *owner, struct account **ret_account,
+                      struct refusal *ret_refusal) {
+    const struct policy_limits *limits = policy_limits(broker->policy);
     struct account *account;
     uint64_t now;
     int r;
 
-    if (vm->broker->n_vms >= limits->vms)
-        return refuse(ret_refusal, REFUSAL_QUOTA_EXCEEDED, "limit vms: %" PRIu64 " are registered", limits->vms);
-    r = sd_event_now(vm->broker->event, CLOCK_MONOTONIC, &now);
+    r = sd_event_now(broker->event, CLOCK_MONOTONIC, &now);
     if (r < 0)
         return r;
-    account = ledger_account(&vm->broker->ledger, owner->unit, owner->uid, now);
+    account = ledger_account(&broker->ledger, owner->unit, owner->uid, now);
     if (!account)
         return -ENOMEM;
+    if (account_spend(account, SPEND_REGISTER, 1, limits->register_rate, now) < 0)
+        return refuse(ret_refusal, REFUSAL_QUOTA_EXCEEDED, "limit register-rate: %" PRIu64 " a second",
+                      limits->register_rate);
+    *ret_account = account;
+    return 0;
+}
+
+static int charge_vm(struct vm *vm, struct account *account, struct refusal *ret_refusal) {
+    const struct policy_limits *limits = policy_limits(vm->broker->policy);
+
+    if (vm->broker->n_vms >= limits->vms)
+        return refuse(ret_refusal, REFUSAL_QUOTA_EXCEEDED, "limit vms: %" PRIu64 " are registered", limits->vms);
     if (account_charge(account, CHARGE_VM, limits->vms_per_user) < 0)
         return refuse(ret_refusal, REFUSAL_QUOTA_EXCEEDED, "limit vms-per-user: this unit or user has %" PRIu64,
                       limits->vms_per_user);
@@ -261,6 +271,7 @@ int vm_new(struct vm **ret_vm, struct broker *broker, const struct register_requ
            struct lease *lease, struct refusal *ret_refusal) {
     _cleanup_(lease_freep) struct lease *owned = lease;
     _cleanup_(vm_freep) struct vm *vm = calloc(1, sizeof(*vm));
+    struct account *account = NULL;
     int r;
 
     if (!vm) {
@@ -273,13 +284,16 @@ int vm_new(struct vm **ret_vm, struct broker *broker, const struct register_requ
     r = adopt(vm, request, ret_refusal);
     if (r < 0)
         return r;
+    r = check_rate(broker, vm->owner, &account, ret_refusal);
+    if (r < 0)
+        return r;
     r = check_register(vm, request, ret_refusal);
     if (r < 0)
         return r;
     r = reserve_ranges(vm, request, ret_refusal);
     if (r < 0)
         return r;
-    r = charge_vm(vm, ret_refusal);
+    r = charge_vm(vm, account, ret_refusal);
     if (r < 0)
         return r;
     vm->lease_cookie = request->pid ? 0 : lease_cookie(owned); /* who is adopted keeps no lease */

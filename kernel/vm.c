@@ -203,10 +203,11 @@ static void show_region(struct seq_file *m, struct ioregion *region)
 	seq_printf(m, "%s:\t0x%llx+0x%llx flags 0x%x %s",
 		   desc->flags & KVM_IOREGION_PIO ? "pio" : "mmio", desc->guest_paddr,
 		   desc->memory_size, desc->flags, states[ioregion_state(region, &loss)]);
-	seq_printf(m, " reads %lld writes %lld posted %lld failures %lld timeouts %lld\n",
+	seq_printf(m, " reads %lld writes %lld posted %lld failures %lld timeouts %lld",
 		   atomic64_read(&region->reads), atomic64_read(&region->writes),
 		   atomic64_read(&region->posted), atomic64_read(&region->failures),
 		   atomic64_read(&region->timeouts));
+	seq_printf(m, " user_data 0x%llx\n", desc->user_data);
 }
 
 static void vm_show_fdinfo(struct seq_file *m, struct file *file)

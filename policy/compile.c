@@ -58,21 +58,22 @@ static int compile_reserved(struct compiler *c, const struct json_node *node) {
 
 /* Each limit may be set once, in whichever file. */
 static int compile_limits(struct compiler *c, const struct json_node *node) {
-    static const struct reader_key keys[] = {{"vms", JSON_NUMBER},
-                                             {"regions-per-vm", JSON_NUMBER},
-                                             {"devices-per-unit", JSON_NUMBER},
-                                             {"vms-per-user", JSON_NUMBER},
-                                             {"attach-rate", JSON_STRING}};
+    static const struct reader_key keys[N_LIMITS] = {
+        {"vms", JSON_NUMBER},          {"regions-per-vm", JSON_NUMBER}, {"devices-per-unit", JSON_NUMBER},
+        {"vms-per-user", JSON_NUMBER}, {"register-rate", JSON_STRING},  {"attach-rate", JSON_STRING},
+        {"list-rate", JSON_STRING},
+    };
     struct policy_limits *l = &c->policy->limits;
-    uint64_t *values[] = {&l->vms, &l->regions_per_vm, &l->devices_per_unit, &l->vms_per_user, &l->attach_rate};
+    uint64_t *values[N_LIMITS] = {&l->vms,           &l->regions_per_vm, &l->devices_per_unit, &l->vms_per_user,
+                                  &l->register_rate, &l->attach_rate,    &l->list_rate};
     struct place *places = c->policy->limit_places;
-    const struct json_node *found[5];
+    const struct json_node *found[N_LIMITS];
     int r;
 
     if (!node)
         return 0;
     r = READ_OBJECT(&c->reader, node, keys, found);
-    for (size_t i = 0; r >= 0 && i < 5; i++) {
+    for (size_t i = 0; r >= 0 && i < N_LIMITS; i++) {
         if (!found[i])
             continue;
         if (places[i].file)

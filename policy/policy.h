@@ -40,7 +40,9 @@ struct policy_limits {
     uint64_t regions_per_vm;
     uint64_t devices_per_unit;
     uint64_t vms_per_user;
-    uint64_t attach_rate; /* attaches a second and unit (or user, where there is no unit) */
+    uint64_t register_rate; /* registrations a second and unit (or user, where there is no unit) */
+    uint64_t attach_rate;   /* attaches, likewise */
+    uint64_t list_rate;     /* rows of lists a second and user */
 };
 
 /* The answer. The strings belong to the policy, reason is text of its own. */

@@ -57,8 +57,14 @@ struct rule {
 #define DEFAULT_TIMEOUT_USEC UINT64_C(1000000)
 #define DEFAULT_GRACE_USEC UINT64_C(5000000)
 #define DEFAULT_LIMITS                                                                                                 \
-    ((struct policy_limits){                                                                                           \
-        .vms = 1024, .regions_per_vm = 256, .devices_per_unit = 16, .vms_per_user = 64, .attach_rate = 100})
+    ((struct policy_limits){.vms = 1024,                                                                               \
+                            .regions_per_vm = 256,                                                                     \
+                            .devices_per_unit = 16,                                                                    \
+                            .vms_per_user = 64,                                                                        \
+                            .register_rate = 100,                                                                      \
+                            .attach_rate = 100,                                                                        \
+                            .list_rate = 10000})
+#define N_LIMITS 7
 
 #define RESERVED_MAX 1024 /* each is compared with each region of each rule on loading, and on attach */
 
@@ -69,7 +75,7 @@ struct policy {
     struct list warnings;                 /* char */
     struct rule_index vmm_index, device_index;
     struct policy_limits limits;
-    struct place limit_places[5]; /* where each was set, file NULL where none did */
+    struct place limit_places[N_LIMITS]; /* where each was set, file NULL where none did */
 };
 
 /* Add the rules of one text to a policy. -EBADMSG with *ret_error set, or -ENOMEM. */

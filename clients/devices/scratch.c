@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "arguments.h"
 #include "internal/cleanup.h"
@@ -47,20 +48,29 @@ struct board {
     int channel; /* the device library's, for garbage; -1 while not known */
 };
 
-/*
- * The library keeps the channel to itself, as it should. It is the socket of packets that another process made: the
- * lease is one of our own making.
- */
-static int find_channel(void) {
-    for (int fd = STDERR_FILENO + 1; fd < 256; fd++) {
-        struct ucred maker;
-        socklen_t maker_size = sizeof(maker), type_size = sizeof(int);
-        int type;
+static bool is_ioregionfd(int fd) {
+    static const char name[] = "anon_inode:[ioregionfd]";
+    char path[32], target[sizeof(name)];
 
-        if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_size) == 0 && type == SOCK_SEQPACKET &&
-            getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &maker, &maker_size) == 0 && maker.pid != getpid())
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    return readlink(path, target, sizeof(target)) == sizeof(name) - 1 && memcmp(target, name, sizeof(name) - 1) == 0;
+}
+
+/* A socket of packets that another process made: the lease is one of our own making. */
+static bool is_socket_of_channel(int fd) {
+    struct ucred maker;
+    socklen_t maker_size = sizeof(maker), type_size = sizeof(int);
+    int type;
+
+    return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_size) == 0 && type == SOCK_SEQPACKET &&
+           getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &maker, &maker_size) == 0 && maker.pid != getpid();
+}
+
+/* The library keeps the channel to itself, as it should. */
+static int find_channel(void) {
+    for (int fd = STDERR_FILENO + 1; fd < 256; fd++)
+        if (is_ioregionfd(fd) || is_socket_of_channel(fd))
             return fd;
-    }
     return -1;
 }
 
@@ -80,7 +90,8 @@ static void misbehave(const struct board *board, enum scratch_action action, uin
         for (;;)
             poll(NULL, 0, -1);
     case SCRATCH_DO_GARBAGE:
-        send(board->channel, garbage, argument < sizeof(garbage) ? argument : sizeof(garbage), MSG_NOSIGNAL);
+        /* whoever reads it cuts us off, perhaps at once */
+        (void) !write(board->channel, garbage, argument < sizeof(garbage) ? argument : sizeof(garbage));
         break;
     }
 }

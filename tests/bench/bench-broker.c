@@ -40,7 +40,8 @@ static const char policy[] =
     "                  \"regions\": [ { \"space\": \"mmio\", \"within\": [ \"0x0\", \"0xffffffff\" ] } ],"
     "                  \"limits\": { \"regions\": 64, \"channels\": 1 } } ],"
     "  \"limits\": { \"vms\": 100000, \"vms-per-user\": 100000, \"regions-per-vm\": 100000,"
-    "                \"devices-per-unit\": 100000, \"attach-rate\": \"1000000/s\" } }";
+    "                \"devices-per-unit\": 100000, \"attach-rate\": \"1000000/s\","
+    "                \"register-rate\": \"1000000/s\" } }";
 
 void bench_fail(const char *what, int error) {
     fprintf(stderr, "bench: %s: %s\n", what, strerror(error < 0 ? -error : error));

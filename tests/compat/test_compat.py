@@ -25,6 +25,37 @@ POLICY = {
 }
 
 
+class Guest:
+    """Speaks as the Python VMM does, but its accesses are a real guest's, and the kernel dispatches them."""
+
+    def __init__(self, case, vmm):
+        self.case, self.vmm = case, vmm
+
+    def say(self, line):
+        verb, *words = line.split()
+        if verb == 'wait':
+            self.said = words[0]
+            self.case.wait_until(lambda: len(self.vmm.regions) == int(words[0]))
+        else:
+            self.said = verb
+            space, *numbers = words
+            self.vmm.ask(space, *(int(number, 0) for number in numbers))
+
+    def line(self):
+        if self.said.isdigit():
+            return self.said
+        value = self.vmm.answer()
+        return 'unclaimed' if value is None else 'done' if self.said == 'write' else hex(value)
+
+    def ask(self, line):
+        self.say(line)
+        return self.line()
+
+    def end(self, number):
+        self.vmm.close()
+        return 0
+
+
 class Compat(rig.Case):
     policy = POLICY
 
@@ -33,7 +64,11 @@ class Compat(rig.Case):
         self.addCleanup(program.close)
         return program
 
-    def python_vmm(self, *arguments):
+    def python_vmm(self, **options):
+        if rig.DISPATCH == 'kernel':
+            return Guest(self, self.register(user='root', **options))
+        arguments = [word for name, values in options.items() for value in values
+                     for word in (f'--{name}', value if isinstance(value, str) else ':'.join(map(str, value)))]
         vmm = self.start(f'{HERE}/vmm.py', 'vm', *arguments)
         self.assertEqual(vmm.line(), 'registered')
         return vmm
@@ -52,9 +87,11 @@ class Compat(rig.Case):
     def assert_memory(self, vmm, space='mmio', base=BASE):
         """Little-endian memory at any offset and width."""
         for offset, size, value in ((0, 1, 0xa5), (2, 2, 0xcafe), (4, 4, 0xdeadbeef), (8, 8, 0x1122334455667788)):
+            if (space, size) == ('pio', 8):
+                continue  # x86 has no such access
             self.assertEqual(vmm.ask(f'write {space} {base + offset:#x} {size} {value:#x}'), 'done')
             self.assertEqual(vmm.ask(f'read {space} {base + offset:#x} {size}'), hex(value))
-        self.assertEqual(vmm.ask(f'read {space} {base + 8:#x} 1'), '0x88')
+        self.assertEqual(vmm.ask(f'read {space} {base + 4:#x} 1'), '0xef')
 
     def demo(self, *arguments):
         vmm = self.start(DEMO_VMM, '--vm', 'vm', '--no-kvm', '--paused', *arguments)
@@ -176,13 +213,13 @@ class Compat(rig.Case):
                 self.wait_until(lambda: not self.vm_names())
 
     def test_features_are_agreed(self):
-        self.python_vmm('--ceiling', 'replay')
+        self.python_vmm(ceiling=['replay'])
         device = self.start(f'{HERE}/device.py', 'vm', 'scratch0', 'pio:0x100:1', '--want', 'replay',
                             '--want', 'posted-writes')
         self.assertEqual(device.line(), 'attached replay')
 
     def test_refusals_are_told(self):
-        self.python_vmm('--reserve', 'pio:0x100:1')
+        self.python_vmm(reserve=[('pio', 0x100, 1)])
         device = self.start(f'{HERE}/device.py', 'vm', 'scratch0', 'pio:0x100:1')
         self.assertIn('org.ioregion1.Error.RegionOverlap', device.line())
         self.assertNotEqual(device.end(None), 0)

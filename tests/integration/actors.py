@@ -18,7 +18,7 @@ import traceback
 import weakref
 
 import protocol
-from privatebus import LIMIT, BusError, Connection
+from privatebus import LIMIT, BusError, Connection, die_with_the_test
 
 HIERARCHIES = [path for path in ('/sys/fs/cgroup/systemd', '/sys/fs/cgroup/unified') if os.path.isdir(path)] \
     or ['/sys/fs/cgroup']
@@ -131,17 +131,23 @@ def prove(lease):
 class Request:
     """A request with a lease that an actor of its own makes. finish() gives the answer; meanwhile others can act.
 
-    make_lease() and prove() are what a dishonest client does otherwise.
+    make_lease() and prove() are what a dishonest client does otherwise. With a machine (a function that makes one), the
+    actor stays and runs it, for a VM can be run only by the process that made it: results takes accesses then, and
+    end() ends it.
     """
 
-    def __init__(self, address, member, signature, body, user='root', unit=None, make_lease=make_lease, prove=prove):
-        self.stage = Stage(unit)
+    def __init__(self, address, member, signature, body, user='root', unit=None, make_lease=make_lease, prove=prove,
+                 machine=None):
+        self.stage, self.stays = Stage(unit), machine
         self.results, results = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.lease = None
 
         def act():
             become(user, unit)
             connection = Connection(address)
+            vm = machine and machine()
+            if vm:
+                body[-1]['vm-fd'] = ('h', vm)
             mine, theirs = make_lease()
             serial = connection.send('/org/ioregion1', 'org.ioregion1.Manager', member, signature, *body, theirs)
             theirs.close()
@@ -155,6 +161,12 @@ class Request:
             except BusError as error:
                 answer = {'error': [error.name, error.text]}
             results.send(json.dumps(answer).encode())
+            if vm and 'reply' in answer:
+                signal.alarm(0)
+                die_with_the_test()
+                for unneeded in (mine, connection, self.results):
+                    unneeded.close()
+                vm.serve(results)
 
         with results:
             self.stage.__enter__()
@@ -181,8 +193,11 @@ class Request:
                 self.receive_lease()
             wait(self)
             answer = self.results.recv(1 << 16)
-        finally:
-            self._end()
+        except BaseException:
+            self.end()
+            raise
+        if not (self.stays and answer.startswith(b'{"reply"')):
+            self.end()
         if not answer:
             raise RuntimeError('the actor failed')
         answer = json.loads(answer)
@@ -193,12 +208,15 @@ class Request:
 
     def kill(self):
         """The client dies half-way."""
-        os.kill(self.pid, signal.SIGKILL)
+        self.stays = True
+        self.end()
         if self.lease:
             self.lease.close()
-        self._end()
 
-    def _end(self):
+    def end(self):
+        """The actor has ended, or ends now if it would stay."""
+        if self.stays:
+            os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
         self.results.close()
         self.stage.__exit__()

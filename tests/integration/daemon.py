@@ -11,6 +11,7 @@ BUILD = os.environ.get('IOREGION_BUILD', 'build')
 # Sanitizers and coverage make system calls of their own, which the filters are right to forbid
 INSTRUMENTED = bool(os.environ.get('IOREGION_INSTRUMENTED'))
 SECCOMP = 'off' if INSTRUMENTED else 'kill'
+USER = os.environ.get('IOREGION_USER')
 
 
 class Daemon:
@@ -18,6 +19,8 @@ class Daemon:
 
     def __init__(self, directory, address, *arguments, wrapper=(), environment=()):
         self.log_path = f'{directory}/log'
+        if USER and '--user' not in arguments:
+            arguments += ('--user', USER)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify, open(self.log_path, 'a') as log:
             notify.bind(f'{directory}/notify')
             os.chmod(f'{directory}/notify', 0o666)

@@ -3,7 +3,12 @@
 
 import contextlib
 import errno
+import io
+import os
+import select
 import socket
+import stat
+import struct
 
 import actors
 import protocol
@@ -12,14 +17,30 @@ from protocol import Type
 
 
 def adopt(sock):
-    """A socket that blocks for a while at most, and that actors do not keep open."""
-    sock.settimeout(LIMIT)
+    """A socket that blocks for a while at most, read as a file too, and that actors do not keep open."""
+    for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+        sock.setsockopt(socket.SOL_SOCKET, option, struct.pack('@ll', LIMIT, 0))
+    sock.setblocking(True)
     actors.puppets.add(sock)
     return sock
 
 
+class Channel(io.FileIO):
+    """A device's end of a channel: a socket or an ioregionfd, of which it need not know."""
+
+    def __init__(self, fd):
+        super().__init__(fd, 'r+')
+        if stat.S_ISSOCK(os.fstat(fd).st_mode):
+            adopt(socket.socket(fileno=os.dup(fd))).close()  # for its time limit
+        actors.puppets.add(self)
+
+    send = io.FileIO.write
+
+
 class Vmm:
     """The VMM's end of a lease. It says yes to the broker; refuse() makes it say something else, mute nothing."""
+
+    POSTED = protocol.POSTED  # among its regions' flags
 
     def __init__(self, lease, path, grant):
         self.lease, self.path, self.grant = adopt(lease), path, grant
@@ -29,6 +50,13 @@ class Vmm:
 
     def fileno(self):
         return self.lease.fileno()
+
+    def keep(self):
+        """For a broker that is killed; here the dispatcher is ours."""
+
+    @property
+    def revoked(self):
+        return any(message.type == Type.REVOKE for message in self.seen)
 
     def refuse(self, type, error):
         self.refusals[type] = error
@@ -94,6 +122,9 @@ class Vmm:
     def response(self, base):
         return protocol.Response.unpack(protocol.receive_packet(self.channel(base)[0]))
 
+    def answers_within(self, base, seconds):
+        return bool(select.select([self.channel(base)[0]], [], [], seconds)[0])
+
     def event(self, base, what):
         protocol.send(self.lease, Type.EVENT, self.channel(base)[1].region, what, 0)
 
@@ -107,7 +138,7 @@ class Device:
 
     def __init__(self, lease, path, features, grant):
         self.lease, self.path, self.features, self.grant = adopt(lease), path, features, grant
-        self.channels = [adopt(socket.socket(fileno=fd)) for fd in grant.fds]
+        self.channels = [Channel(fd) for fd in grant.fds]
 
     def answer(self, data=0, channel=0):
         """Receive one command, answer it; the command."""
@@ -115,6 +146,11 @@ class Device:
         if command.wants_response:
             self.channels[channel].send(protocol.Response(data).pack())
         return command
+
+    def misbehave(self):
+        """Send what no device may."""
+        with contextlib.suppress(OSError):
+            self.channels[0].send(b'garbage')
 
     def release(self):
         protocol.send(self.lease, Type.RELEASE)

@@ -19,10 +19,13 @@ import protocol
 import tap
 from daemon import BUILD, INSTRUMENTED, SECCOMP, Daemon
 from privatebus import LIMIT, BusError
+from kernel_vmm import KernelVmm
+from machine import Machine
 from protocol import Type
 from puppets import Device, Vmm
 
 BUS = os.environ.get('IOREGION_BUS', 'dbus-daemon')
+DISPATCH = os.environ.get('IOREGION_DISPATCH', 'vmm')
 
 MANAGER, ROOT = 'org.ioregion1.Manager', '/org/ioregion1'
 
@@ -36,7 +39,8 @@ PORTS = {'space': 'pio', 'within': ['0x100', '0xfff']}
 
 POLICY = {
     'version': 1,
-    'vmms': [{'name': 'guests', 'match': {'user': VMM_USER}, 'vms': ['*'], 'dispatch': ['kernel', 'vmm'], 'features': FEATURES}],
+    'vmms': [{'name': 'guests', 'match': {'user': VMM_USER}, 'vms': ['*'], 'dispatch': ['kernel', 'vmm'],
+              'features': FEATURES}],
     'devices': [
         {'name': 'uarts', 'match': {'unit': UNIT.format('*')}, 'vms': ['${vm}'], 'regions': [RAM, PORTS],
          'features': FEATURES, 'on-disconnect': ['ones', 'hold', 'remove'], 'timeout': '1s', 'grace': '60s'},
@@ -125,11 +129,14 @@ class Case(unittest.TestCase):
 
     # Waiting
 
+    def live_vmms(self):
+        return [vmm for vmm in self.vmms if vmm.fileno() >= 0 and not vmm.ended]
+
     def play_vmms(self, waiting_for):
         """Let the VMMs answer the broker until there is something for the one who waits."""
         deadline = time.monotonic() + LIMIT
         while True:
-            live = [vmm for vmm in self.vmms if vmm.fileno() >= 0 and not vmm.ended]
+            live = self.live_vmms()
             ready = select.select([waiting_for, *live], [], [], max(0, deadline - time.monotonic()))[0]
             if waiting_for in ready:
                 return
@@ -142,7 +149,7 @@ class Case(unittest.TestCase):
         """Look again after each signal of the broker and message to a VMM; true conditions only end this."""
         deadline = time.monotonic() + LIMIT
         while not condition():
-            live = [vmm for vmm in self.vmms if vmm.fileno() >= 0 and not vmm.ended]
+            live = self.live_vmms()
             left = deadline - time.monotonic()
             ready = select.select([self.connection, *live], [], [], max(0, left))[0]
             if not ready:
@@ -188,11 +195,15 @@ class Case(unittest.TestCase):
 
     def request(self, member, signature, body, keywords):
         """The keywords are those of Request, and options."""
-        actor = {key: keywords.pop(key) for key in ('user', 'unit', 'make_lease', 'prove') if key in keywords}
+        ours = ('user', 'unit', 'make_lease', 'prove', 'machine')
+        actor = {key: keywords.pop(key) for key in ours if key in keywords}
         body += (options({key.replace('_', '-'): value for key, value in keywords.items()}),)
         return actors.Request(self.bus.address, member, signature, body, **actor)
 
     def request_register(self, name, **keywords):
+        """Over the dispatcher that the environment names, unless the test has another in mind."""
+        if DISPATCH == 'kernel' and not {'dispatch', 'vm_fd'} & keywords.keys():
+            keywords = {'dispatch': 'kernel', 'machine': Machine, **keywords}
         return self.request('RegisterVM', 'sa{sv}h', (name,), {'user': VMM_USER, **keywords})
 
     def request_attach(self, vm, name, regions, **keywords):
@@ -211,7 +222,11 @@ class Case(unittest.TestCase):
     def register(self, name='vm', **keywords):
         request = self.request_register(name, **keywords)
         (path,), grant = self.granted(request)
-        vmm = Vmm(request.lease, path, grant)
+        if request.stays:
+            vmm = KernelVmm(request, path, grant, self.daemon,
+                            [vmm for vmm in self.live_vmms() if isinstance(vmm, KernelVmm)])
+        else:
+            vmm = Vmm(request.lease, path, grant)
         self.vmms.append(vmm)
         self.addCleanup(vmm.close)
         return vmm

@@ -138,8 +138,8 @@ class Devices(programs.Case):
 
     def test_32_posted_write_then_read(self):
         self.assertIn('features posted-writes', self.scratch('--posted').words)
-        channel, region = self.vmm.channel(SCRATCH)
-        self.assertEqual(region.flags, protocol.POSTED)
+        region, = self.vmm.regions.values()
+        self.assertTrue(region.flags & self.vmm.POSTED)
         for value in range(100):
             self.vmm.command(SCRATCH, 0x20, 4, value, posted=True)
             self.assertEqual(self.access(SCRATCH + 0x20, 4), value)
@@ -168,14 +168,13 @@ class Devices(programs.Case):
 
     def test_48_scratch_is_late_or_never_answers(self):
         device = self.scratch('--test-controls')
-        channel, _ = self.vmm.channel(SCRATCH)
         self.access(CONTROL + DELAY, 4, 300)
         self.vmm.command(SCRATCH, 0, 4)
-        self.assertFalse(select.select([channel], [], [], 0.1)[0])
+        self.assertFalse(self.vmm.answers_within(SCRATCH, 0.1))
         self.assertEqual(self.vmm.response(SCRATCH).data, 0)
         self.access(CONTROL + SILENCE, 4, 1)
         self.vmm.command(SCRATCH, 0, 4)
-        self.assertFalse(select.select([channel], [], [], 0.2)[0])
+        self.assertFalse(self.vmm.answers_within(SCRATCH, 0.2))
         self.assertIsNone(device.process.poll())
 
     def test_29_scratch_sends_garbage(self):
@@ -219,6 +218,7 @@ class Devices(programs.Case):
 
     def test_broker_and_vmm_hang_up(self):
         device = self.scratch()
+        self.vmm.keep()
         self.daemon.process.kill()
         self.daemon.process.wait(LIMIT)
         self.daemon = None

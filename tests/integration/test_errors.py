@@ -28,10 +28,10 @@ class Many(rig.Case):
             return len(self.call(rig.ROOT, 'org.freedesktop.DBus.ObjectManager', 'GetManagedObjects')[0])
 
         for number in range(127):
-            self.register(f'{number:064}')
+            self.register(f'{number:064}', dispatch='vmm')
             self.attach(f'{number:064}', f'{number:064}', regions)
         self.assertEqual(managed(), 127 * 258)
-        self.register('last')
+        self.register('last', dispatch='vmm')
         self.attach('last', 'one', regions)
         with self.refused('org.freedesktop.DBus.Error.LimitsExceeded', '32768'):
             managed()

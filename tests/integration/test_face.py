@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What the bus shows of the broker, and what the bus's own troubles do to it. The numbers are those of edge cases."""
 
+import collections
 import os
 import pwd
 import resource
@@ -10,6 +11,7 @@ import subprocess
 import xml.etree.ElementTree as ElementTree
 
 import actors
+import jeepney
 import privatebus
 import rig
 from privatebus import LIMIT, Connection
@@ -190,6 +192,33 @@ class Face(rig.Case):
             os.close(listen)
             os.kill(pid, 9)
             os.waitpid(pid, 0)
+
+    def test_60_who_asks_for_everything_a_thousand_times_slows_nobody(self):
+        """All at once, over one connection: little of it is served, and all of it is answered."""
+        self.write_policy({**self.policy, 'limits': {'list-rate': '100/s'}})
+        self.manager('Reload')
+        self.register()
+        self.attach(regions=[region('pio', 0x200 + number, 1, number) for number in range(16)])
+
+        def ask():
+            actors.become(rig.STRANGER)
+            connection = Connection(self.bus.address)
+            serials = [connection.send(rig.ROOT, 'org.freedesktop.DBus.ObjectManager', 'GetManagedObjects')
+                       for _ in range(2000)]
+            answers = collections.Counter()
+            for serial in serials:
+                message = connection.receive()
+                answers[message.header.fields.get(jeepney.HeaderFields.error_name, 'served')] += 1
+            refused = sum(answers[error] for error in (  # the last is dbus-daemon's own
+                'org.ioregion1.Error.Busy', 'org.ioregion1.Error.QuotaExceeded',
+                'org.freedesktop.DBus.Error.LimitsExceeded'))
+            assert 0 < answers['served'] < 200 and answers['served'] + refused == 2000, answers
+
+        pid = actors.fork(ask)
+        try:
+            self.manager('ListRegions')
+        finally:
+            self.assertEqual(os.waitpid(pid, 0)[1], 0)
 
     def test_60_clients_that_ask_and_leave(self):
         self.register()

@@ -65,7 +65,7 @@ class Lifecycle(rig.Case):
         self.assertIn('vmm', manager['Dispatchers'])
         self.assertLessEqual({'posted-writes', 'replay'}, set(manager['Features']))
         vm = self.properties(path_of('vm'), 'org.ioregion1.VM')
-        self.assertEqual((vm['Name'], vm['Unit'], vm['User'], vm['Dispatch']), ('vm', '', rig.VMM_USER, 'vmm'))
+        self.assertEqual((vm['Name'], vm['Unit'], vm['User'], vm['Dispatch']), ('vm', '', rig.VMM_USER, rig.DISPATCH))
         self.assertEqual((vm['Devices'], sorted(vm['Ceiling'])), ([path_of('vm', 'dev')], ['posted-writes', 'replay']))
         device = self.properties(path_of('vm', 'dev'), 'org.ioregion1.Device')
         self.assertEqual((device['Name'], device['User'], device['State']), ('dev', rig.DEVICE_USER, 'attached'))
@@ -82,7 +82,7 @@ class Lifecycle(rig.Case):
         self.attach(want=['replay'])
         (name, pid, unit, user, dispatch, state, devices, regions, path), = self.manager('ListVMs')[0]
         self.assertEqual((name, unit, user, dispatch, devices, regions, path),
-                         ('vm', '', rig.VMM_USER, 'vmm', 1, 1, path_of('vm')))
+                         ('vm', '', rig.VMM_USER, rig.DISPATCH, 1, 1, path_of('vm')))
         self.assertGreater(pid, 1)
         self.assertEqual(self.manager('ListDevices')[0],
                          [('vm', 'dev', '', rig.DEVICE_USER, 'attached', ['replay'], 1, 1000000, path_of('vm', 'dev'))])
@@ -104,6 +104,22 @@ class Lifecycle(rig.Case):
         self.assertEqual(set(paths('InterfacesRemoved')), objects)
         managed, = self.call(rig.ROOT, OBJECT_MANAGER, 'GetManagedObjects')
         self.assertEqual([path for path in managed if path.startswith(f'{rig.ROOT}/vm/')], [path_of('vm')])
+
+    def test_managed_objects_are_what_their_properties_are(self):
+        self.register(ceiling=['replay'])
+        self.register('other-1')
+        self.attach(want=['replay'], regions=[region('mmio', 0xd0000000, 0x100), region('pio', 0x200, 8, 7)])
+        managed, = self.call(rig.ROOT, OBJECT_MANAGER, 'GetManagedObjects')
+        self.assertEqual(set(managed), {path_of('vm'), path_of('other-1'), path_of('vm', 'dev'),
+                                        path_of('vm', 'dev', 0), path_of('vm', 'dev', 1)})
+        for path, interfaces in managed.items():
+            for name, values in interfaces.items():
+                if name.startswith('org.ioregion1.'):
+                    told, = self.call(path, 'org.freedesktop.DBus.Properties', 'GetAll', 's', name)
+                    self.assertEqual(values, told, path)
+            self.assertEqual(len(interfaces), 4, 'and those of every object')
+        with self.refused('org.freedesktop.DBus.Error.UnknownMethod'):
+            self.call(path_of('vm'), OBJECT_MANAGER, 'GetManagedObjects')
 
     def test_counts_emit_changes(self):
         self.register()
@@ -145,6 +161,23 @@ class Lifecycle(rig.Case):
         vmm.wake()
         self.granted(requests[0])
 
+    def test_60_who_waits_for_much_waits_alone(self):
+        vmm = self.register()
+        self.attach()
+        vmm.mute = True
+        connections = [Connection(self.bus.address) for _ in range(2)]
+        asked = []
+        for connection, number in zip(connections, (33, 1)):
+            self.addCleanup(connection.close)
+            asked.append([connection.send(path_of('vm', 'dev', 0), 'org.ioregion1.Region', 'GetStatistics')
+                          for _ in range(number)])
+        with self.refused('Busy', '32 calls of yours'):
+            connections[0].reply(asked[0][-1], self.play_vmms)
+        vmm.wake()
+        for connection, serials in zip(connections, asked):
+            for serial in serials[:32]:
+                self.assertEqual(connection.reply(serial, self.play_vmms), (vmm.counts,))
+
     def test_statistics_of_a_vmm_that_never_answers(self):
         vmm = self.register()
         self.attach()
@@ -157,7 +190,6 @@ class Lifecycle(rig.Case):
     def test_release_gives_everything_back(self):
         vmm = self.register()
         device = self.attach()
-        channel, _ = vmm.channel(0xd0000000)
         device.release()
         self.wait_until(lambda: not vmm.regions)
         self.wait_until(lambda: self.state(device.path) is None)
@@ -191,7 +223,7 @@ class Lifecycle(rig.Case):
         self.call(vmm.path, 'org.ioregion1.VM', 'Unregister')
         self.assertEqual(self.vm_names(), [])
         self.assertEqual(protocol.receive(device.lease).reason, protocol.Revoked.VM_GONE)
-        self.wait_until(lambda: any(message.type == protocol.Type.REVOKE for message in vmm.seen))
+        self.wait_until(lambda: vmm.revoked)
 
     def test_57_vm_dies_first(self):
         vmm = self.register()

@@ -37,6 +37,7 @@ class Manager(rig.Case):
         self.addCleanup(sock.close)
         os.makedirs(os.path.dirname(f'{self.directory}/{name}'), exist_ok=True)
         sock.bind(f'{self.directory}/{name}')
+        os.chmod(f'{self.directory}/{name}', 0o666)
         sock.settimeout(LIMIT)
         return sock
 
@@ -52,6 +53,8 @@ class Manager(rig.Case):
             self.attach(name='denied', user=rig.STRANGER)
         device = self.attach(on_disconnect='ones')
         pid = next(vm[1] for vm in self.manager('ListVMs')[0])
+        vmm.command(0xd0000000, 0, 1)
+        protocol.receive_packet(device.channels[0])
         vmm.event(0xd0000000, protocol.Event.DEADLINE)
         self.wait_for_state(device, 'failed')
         self.call(device.path, 'org.ioregion1.Device', 'Revoke', 's', 'ticket\n4711')
@@ -77,6 +80,29 @@ class Manager(rig.Case):
             with self.subTest(subject):
                 self.assertEqual({key: told[subject].get(key) for key in expected}, expected)
         self.assertIn('ticket\\x0a4711', told['A device is gone']['IOREGION_REASON'])
+
+    def test_a_journal_that_takes_nothing_keeps_nobody_waiting(self):
+        self.need_mounts()
+        self.stop_daemon()
+        journal = self.listen('journal/socket')
+        log = os.stat(f'{self.directory}/log')
+        self.start_daemon(wrapper=(*IN_ITS_PLACE, f'{self.directory}/journal'),
+                          environment={'JOURNAL_STREAM': f'{log.st_dev}:{log.st_ino}'})
+        filled = 0
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as chatterbox:
+            chatterbox.connect(f'{self.directory}/journal/socket')
+            chatterbox.setblocking(False)
+            with self.assertRaises(BlockingIOError):
+                while True:
+                    chatterbox.send(b'MESSAGE=so much to say')
+                    filled += 1
+        self.register('unheard')
+        while filled:
+            filled -= b'so much' in journal.recv(65536)
+        self.register('heard')
+        record = fields(journal.recv(65536))
+        self.assertIn('register: vm heard', record['MESSAGE'])
+        self.assertIn(record['IOREGION_LOST'], ('1', '2'), 'it may not have said yet that it is ready')
 
     def test_reload_and_watchdog(self):
         self.stop_daemon()

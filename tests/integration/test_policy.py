@@ -244,6 +244,46 @@ class Policy(rig.Case):
         self.assertTrue(1 <= refusals <= 4, refusals)
         self.attach(user=rig.OTHER_USER)
 
+    def test_register_rate(self):
+        self.write_policy(self.changed(limits={'register-rate': '2/s'}))
+        self.manager('Reload')
+        refusals = 0
+        for number in range(6):
+            try:
+                self.register(f'vm{number}')
+            except rig.BusError as error:
+                self.assertEqual(error.name, 'org.ioregion1.Error.QuotaExceeded')
+                self.assertIn('register-rate: 2', error.text)
+                refusals += 1
+        self.assertTrue(1 <= refusals <= 4, refusals)
+
+    def test_list_rate(self):
+        """One list comes whole; who asked for it waits for the next of any kind. Others do not, nor do operators."""
+        self.write_policy(self.changed(limits={'list-rate': '1/s'}))
+        self.manager('Reload')
+        self.register()
+        self.attach(regions=[region('pio', 0x200 + number, 1, number) for number in range(16)])
+
+        def look(user):
+            """How long the lists are."""
+            actors.become(user)
+            connection = privatebus.Connection(self.bus.address)
+            for interface, member in ((rig.MANAGER, 'ListRegions'), (rig.MANAGER, 'ListVMs'),
+                                      (rig.MANAGER, 'ListDevices'),
+                                      ('org.freedesktop.DBus.ObjectManager', 'GetManagedObjects')):
+                try:
+                    yield len(connection.call(rig.ROOT, interface, member)[0])
+                except rig.BusError as error:
+                    yield str(error)
+
+        refused = 3 * ['org.ioregion1.Error.QuotaExceeded: limit list-rate: 1 rows a second']
+        for user, expected in ((rig.STRANGER, [16, *refused]), (rig.OTHER_USER, [16, *refused]),
+                               ('root', [16, 1, 1, 18])):
+            with self.subTest(user):
+                pid = actors.fork(lambda: self.assertEqual(list(look(user)), expected))
+                self.assertEqual(os.waitpid(pid, 0)[1], 0)
+        self.assertEqual(self.properties(rig.ROOT, rig.MANAGER)['RegionCount'], 16)
+
     def test_limit_of_all_vms(self):
         self.write_policy(self.changed(limits={'vms': 1}))
         self.manager('Reload')

@@ -1,11 +1,14 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""initrd.py OUT NAME=FILE...: an uncompressed initial RAM disk (cpio, "newc") of programs and modules.
+"""initrd.py OUT INIT FOLDER:... MODULE...: an uncompressed initial RAM disk (cpio, "newc") of a program and modules.
 
-Modules that come compressed (.xz) are uncompressed.
+The modules and what they depend on are looked for in the folders, uncompressed, and named in modules/order as they
+have to be loaded.
 """
 
 import lzma
+import os
+import re
 import sys
 
 
@@ -21,13 +24,33 @@ def content(path):
         return file.read()
 
 
+def find(folders):
+    """All modules below, by name."""
+    return {re.sub(r'\.ko(\.xz)?$', '', name).replace('-', '_'): f'{path}/{name}'
+            for folder in folders for path, _, names in os.walk(folder) for name in names
+            if re.search(r'\.ko(\.xz)?$', name)}
+
+
+def add(modules, paths, name):
+    """A module, behind those that it depends on; one that is not to be found is built into the kernel."""
+    if name not in paths or name in modules:
+        return
+    data = content(paths[name])
+    for other in re.search(rb'\0depends=([^\0]*)', data)[1].decode().split(','):
+        add(modules, paths, other.replace('-', '_'))
+    modules[name] = data
+
+
 def main():
-    out, members = sys.argv[1], [argument.split('=', 1) for argument in sys.argv[2:]]
+    out, init, folders, *names = sys.argv[1:]
+    modules, paths = {}, find(folders.split(':'))
+    for name in names:
+        add(modules, paths, name)
     with open(out, 'wb') as archive:
-        for folder in sorted({name.rpartition('/')[0] for name, _ in members} - {''}):
-            archive.write(entry(folder, 0o040755))
-        for name, path in members:
-            archive.write(entry(name, 0o100755, content(path)))
+        archive.write(entry('init', 0o100755, content(init)) + entry('modules', 0o040755))
+        archive.write(entry('modules/order', 0o100644, '\n'.join([*modules, '']).encode()))
+        for name, data in modules.items():
+            archive.write(entry(f'modules/{name}.ko', 0o100644, data))
         archive.write(entry('TRAILER!!!', 0))
 
 

@@ -21,11 +21,15 @@ BARS = {  # at most; or at least, where it says so
     'regions-256': (1.1, 'kernel dispatcher with 256 regions / with one, two CPUs'),
 }
 
+FLOODS = 'reads', 'unread', 'objects', 'fds', 'leases', 'register', 'forged', 'mute', 'churn', 'connections'
+for bus in 'dbus-daemon', 'dbus-broker':
+    BARS.update((f'flood-{kind}-{bus}', (1.5, 'p99 of a call, of a flooded broker / of a flooded echo')) for kind in FLOODS)
+
 figures = [json.loads(line) for line in sys.stdin if line.startswith('{"bench"')]
-print(f'{"figure":24}{"is":>8}{"bar":>8}{"rounds":>8}  what')
+print(f'{"figure":30}{"is":>8}{"bar":>8}{"rounds":>8}  what')
 for figure in figures:
     base = BARS.get(figure['bench'].removesuffix('-1cpu'), ('-', ''))
     bar, what = BARS.get(figure['bench'], ('-', base[1].replace('two CPUs', 'one CPU')))
     if 'faster' in figure:
         what += f'; faster in {figure["faster"]} of {figure["rounds"]} rounds'
-    print(f'{figure["bench"]:24}{figure["ratio"]:8.3f}{bar:>8}{figure["rounds"]:8}  {what}')
+    print(f'{figure["bench"]:30}{figure["ratio"]:8.3f}{bar:>8}{figure["rounds"]:8}  {what}')

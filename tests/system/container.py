@@ -22,11 +22,11 @@ import time
 SOURCE = os.path.realpath(f'{os.path.dirname(__file__)}/../..')
 BUILD = os.environ.get('IOREGION_BUILD', f'{SOURCE}/build')
 BUS = os.environ.get('IOREGION_BUS', 'dbus-daemon')
-LIMIT = int(os.environ.get('IOREGION_LIMIT', 90))  # seconds, for all of it
-PATIENCE = 20  # seconds, for the end of what has to be ended
+LIMIT = int(os.environ.get('IOREGION_LIMIT', '90'))  # seconds, for all of it
+PATIENCE = 20  # for the end of what has to be ended
 PREFIX = os.environ.get('IOREGION_PREFIX', '/usr/local')
 PACKAGES = os.environ.get('IOREGION_PACKAGES')
-ACCOUNTS = {'root': 0, 'messagebus': 101, 'vmm': 103, 'device': 104, 'qemu': 105, 'nobody': 65534}
+ACCOUNTS = {'root': 0, 'messagebus': 101, 'vmm': 103, 'device': 104, 'qemu': 105, 'stranger': 106, 'nobody': 65534}
 NAME = f'ioregion-system-{os.getpid()}'
 HIERARCHIES = [path for path in ('/sys/fs/cgroup/systemd', '/sys/fs/cgroup/unified') if os.path.isdir(path)] \
     or ['/sys/fs/cgroup']
@@ -62,6 +62,7 @@ After=dbus.socket systemd-journald.socket
 Type=notify
 Sockets=dbus.socket
 ExecStart={BUSES[BUS]}
+LimitNOFILE=65536
 StandardError=append:/rig/out/log
 ''',
     'rig.service': '''
@@ -103,6 +104,7 @@ def lay_out(directory, arguments):
     environment = {
         'PATH': '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin',
         'IOREGION_BUILD': '/rig/build', 'IOREGION_INSTRUMENTED': os.environ.get('IOREGION_INSTRUMENTED', ''),
+        'IOREGION_BUS': BUS,
         'PYTHONPATH': ':'.join(f'/rig/source/tests/{name}' for name in ('system', 'integration', 'compat', 'lib')),
         'PYTHONDONTWRITEBYTECODE': '1',
     }
@@ -111,7 +113,7 @@ def lay_out(directory, arguments):
     os.mkfifo(f'{directory}/out/said')
     for name, text in UNITS.items():
         if name == 'rig.service':
-            text = text.format(arguments=' '.join(arguments), limit=LIMIT - 10,
+            text = text.format(limit=LIMIT - 10, arguments=' '.join(arguments),
                                environment=' '.join(f'{key}={value}' for key, value in environment.items()))
         with open(f'{directory}/units/{name}', 'w') as unit:
             unit.write(text)

@@ -3,12 +3,15 @@
 
 import json
 import os
+import re
+import shutil
+import stat
 import subprocess
 import time
 import unittest
 
 import tap
-from host import POLICY, READY, UART, Case, drop_in, journal, run, say, set_up, start_vmm, systemctl, write
+from host import POLICY, READY, UART, UNITS, Case, drop_in, journal, run, say, set_up, start_vmm, systemctl, write
 from privatebus import LIMIT
 
 PROBE = 'ioregion-scratch@probe:probe.service'
@@ -75,6 +78,33 @@ class Service(Case):
 
     def test_an_account_that_the_bus_refuses_is_no_reason_for_restarts(self):
         self.assertEqual(run('User=nobody', command=['ioregiond']), 78)
+
+
+    def sandboxed(self, program):
+        """The exit status of Python where the service would be."""
+        unit = 'rig-sandboxed.service'
+        with open('/usr/local/lib/systemd/system/ioregiond.service') as file:
+            text = file.read()
+        for key, value in (('Type', 'oneshot'), ('Restart', 'no'), ('ExecStart', f'/usr/bin/python3 -I -c "{program}"')):
+            text = re.sub(f'(?m)^{key}=.*', lambda _: f'{key}={value}', text)
+        write(f'{UNITS}/{unit}', text)
+        systemctl('daemon-reload')
+        systemctl('start', unit, check=False)
+        return int(say(unit, 'ExecMainStatus'))
+
+    def test_it_gets_the_kernel_dispatchers_node_and_no_other(self):
+        """Whatever device is behind it: here, KVM."""
+        if not os.path.exists('/dev/kvm'):
+            self.skipTest('there is no /dev/kvm to take the place of /dev/ioregionfd')
+        opens = "import os; os.open('/dev/{}', os.O_RDWR)"
+        self.assertEqual(self.sandboxed(opens.format('ioregionfd')), 1, 'there is none')
+        os.mknod('/dev/ioregionfd', stat.S_IFCHR, os.stat('/dev/kvm').st_rdev)
+        os.chmod('/dev/ioregionfd', 0o660)
+        self.addCleanup(os.unlink, '/dev/ioregionfd')
+        shutil.chown('/dev/ioregionfd', 'root', 'ioregion')
+        self.assertEqual(self.sandboxed(opens.format('ioregionfd')), 0)
+        self.assertEqual(self.sandboxed(opens.format('kvm')), 1)
+        self.assertEqual(self.sandboxed('import pwd, os; os.stat(\'/proc/1/cgroup\')'), 0, 'as for callers')
 
 
 class Devices(Case):

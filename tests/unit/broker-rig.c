@@ -17,7 +17,8 @@ static const char anything_goes[] =
     "                  \"limits\": { \"regions\": 64, \"channels\": 4 }, \"grace\": \"100ms\","
     "                  \"on-disconnect\": [ \"hold\", \"ones\", \"remove\" ],"
     "                  \"features\": [ \"posted-writes\", \"replay\" ] } ],"
-    "  \"limits\": { \"devices-per-unit\": 8, \"attach-rate\": \"100000/s\" } }";
+    "  \"limits\": { \"devices-per-unit\": 8, \"attach-rate\": \"100000/s\","
+    "                \"register-rate\": \"100000/s\" } }";
 
 static void on_vm_added(void *userdata, struct vm *vm) {
     ((struct rig *) userdata)->vms_added++;

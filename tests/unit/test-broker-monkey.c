@@ -177,7 +177,8 @@ static void operate(struct zoo *z) {
         "                                  { \"space\": \"pio\", \"within\": [ \"0x0\", \"0x1f\" ] } ],"
         "                   \"limits\": { \"regions\": 2, \"channels\": 2 }, \"grace\": \"1ms\","
         "                   \"features\": [ \"replay\" ], \"on-disconnect\": [ \"hold\", \"ones\" ] } ],"
-        "  \"limits\": { \"devices-per-unit\": 3, \"regions-per-vm\": 4, \"attach-rate\": \"100000/s\" } }";
+        "  \"limits\": { \"devices-per-unit\": 3, \"regions-per-vm\": 4, \"attach-rate\": \"100000/s\","
+        "                \"register-rate\": \"100000/s\" } }";
     struct device *device = any_device(z);
     size_t kept, revoked;
     struct policy *policy;

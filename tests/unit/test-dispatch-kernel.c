@@ -194,7 +194,7 @@ static void test_16_binding(void **state) {
         pause();
         _exit(0);
     }
-    assert_int_equal(bind_vm(&rig, rig.client, getpid(), true), -EINVAL);
+    assert_int_equal(bind_vm(&rig, sd_event_get_fd(rig.event), getpid(), true), -EINVAL);
     assert_int_equal(bind_vm(&rig, 9999, getpid(), true), -EBADF);
     assert_int_equal(bind_vm(&rig, rig.vm, child, true), -EPERM); /* 53: another process's VM */
     kill(child, SIGKILL);
@@ -295,9 +295,9 @@ static void test_add_remove(void **state) {
     ends = make_channel(&rig);
     assert_int_equal(add(&rig, plain, &ends), 0);
     other.region = 8;
+    other.user_data++;
     assert_int_equal(add(&rig, other, &ends), -EEXIST);
     other.base += other.size;
-    other.user_data++;
     assert_int_equal(add(&rig, other, &ends), 0);
     assert_return_code(rig.dispatcher->type->stats(rig.dispatcher, 8, on_done, &answer), 0);
     assert_int_equal(answer.count, 1);

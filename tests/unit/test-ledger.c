@@ -40,23 +40,46 @@ static void limits_hold(void **state) {
     ledger_done(&ledger);
 }
 
+static int attach(struct account *account, uint64_t rate, uint64_t now) {
+    return account_spend(account, SPEND_ATTACH, 1, rate, now);
+}
+
 static void rate_refills(void **state) {
     struct ledger ledger = {0};
     struct account *account = ledger_account(&ledger, NULL, 1, 5 * SECOND);
     uint64_t now = 5 * SECOND;
 
     for (unsigned i = 0; i < 10; i++)
-        assert_int_equal(account_attach(account, 10, now), 0);
-    assert_int_equal(account_attach(account, 10, now), -EDQUOT);
-    assert_int_equal(account_attach(account, 10, now + SECOND / 10 - 1), -EDQUOT);
-    assert_int_equal(account_attach(account, 10, now + SECOND / 10), 0);
-    assert_int_equal(account_attach(account, 10, now + SECOND / 10), -EDQUOT);
+        assert_int_equal(attach(account, 10, now), 0);
+    assert_int_equal(attach(account, 10, now), -EDQUOT);
+    assert_int_equal(account_spend(account, SPEND_REGISTER, 1, 10, now), 0); /* is counted elsewhere */
+    assert_int_equal(attach(account, 10, now + SECOND / 10 - 1), -EDQUOT);
+    assert_int_equal(attach(account, 10, now + SECOND / 10), 0);
+    assert_int_equal(attach(account, 10, now + SECOND / 10), -EDQUOT);
     now += 1000 * SECOND;
     for (unsigned i = 0; i < 10; i++)
-        assert_int_equal(account_attach(account, 10, now), 0);
-    assert_int_equal(account_attach(account, 10, now), -EDQUOT); /* a burst is one second's worth */
-    assert_int_equal(account_attach(account, UINT64_MAX, now), -EDQUOT); /* as no time passed */
-    assert_int_equal(account_attach(account, UINT64_MAX, now + 1), 0);
+        assert_int_equal(attach(account, 10, now), 0);
+    assert_int_equal(attach(account, 10, now), -EDQUOT); /* a burst is one second's worth */
+    assert_int_equal(attach(account, 0, now + 1000 * SECOND), -EDQUOT);
+    assert_int_equal(attach(account, UINT64_MAX, now), 0);
+    ledger_done(&ledger);
+}
+
+/* More than there is, at once: what was too much is waited for, and the account is remembered so long. */
+static void debts_are_paid(void **state) {
+    struct ledger ledger = {0};
+    struct account *account = ledger_account(&ledger, NULL, 1, 0);
+
+    assert_int_equal(account_spend(account, SPEND_LIST, 99, 100, 0), 0);
+    assert_int_equal(account_spend(account, SPEND_LIST, 500, 100, 0), 0);
+    assert_int_equal(account_spend(account, SPEND_LIST, 1, 100, 0), -EDQUOT);
+    for (unsigned i = 0; i < 200; i++)
+        assert_non_null(ledger_account(&ledger, NULL, 1000 + i, 4 * SECOND));
+    account = ledger_account(&ledger, NULL, 1, 4 * SECOND);
+    assert_int_equal(account_spend(account, SPEND_LIST, 1, 100, 4 * SECOND), -EDQUOT);
+    assert_int_equal(account_spend(account, SPEND_LIST, 1, 100, 5 * SECOND), 0);
+    assert_int_equal(account_spend(account, SPEND_LIST, UINT32_MAX, 1, 100 * SECOND), 0);
+    assert_int_equal(account_spend(account, SPEND_LIST, 1, 1, 1000000 * SECOND), -EDQUOT);
     ledger_done(&ledger);
 }
 
@@ -81,6 +104,7 @@ int main(void) {
         cmocka_unit_test(owners_have_accounts_of_their_own),
         cmocka_unit_test(limits_hold),
         cmocka_unit_test(rate_refills),
+        cmocka_unit_test(debts_are_paid),
         cmocka_unit_test(idle_accounts_are_closed),
     };
 

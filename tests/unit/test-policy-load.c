@@ -82,6 +82,7 @@ static void test_refused(void **state) {
         {"{\"version\":1,\"limits\":{\"vm\":1}}", "1:24", "did you mean \"vms\"?"},
         {"{\"version\":1,\"limits\":{\"attach-rate\":\"9\"}}", "1:38", "\"100/s\""},
         {"{\"version\":1,\"limits\":{\"attach-rate\":9}}", "1:38", "must be a string"},
+        {"{\"version\":1,\"limits\":{\"list-rate\":\"1/min\"}}", "1:36", "\"100/s\""},
         /* What only shows when all is in. */
         {"{\"version\":1,\"vmms\":[{\"name\":\"a\"," MATCH "," VMS "},\n{\"name\":\"b\"," MATCH "," VMS "},\n"
          "{\"name\":\"a\"," MATCH "," VMS "}]}", "3:1", "a second rule called \"a\"; the first is at p.json:1"},
@@ -123,20 +124,24 @@ static void test_limits(void **state) {
     _cleanup_(policy_freep) struct policy *defaults = load("{\"version\":1}");
     _cleanup_(policy_freep) struct policy *set = load(
         "{\"version\":1,\"limits\":{\"vms\":1,\"regions-per-vm\":2,\"devices-per-unit\":0,\"vms-per-user\":4,"
-        "\"attach-rate\":\"5/s\"}}");
+        "\"register-rate\":\"6/s\",\"attach-rate\":\"5/s\",\"list-rate\":\"7/s\"}}");
     const struct policy_limits *l = policy_limits(defaults);
 
     assert_int_equal(l->vms, 1024);
     assert_int_equal(l->regions_per_vm, 256);
     assert_int_equal(l->devices_per_unit, 16);
     assert_int_equal(l->vms_per_user, 64);
+    assert_int_equal(l->register_rate, 100);
     assert_int_equal(l->attach_rate, 100);
+    assert_int_equal(l->list_rate, 10000);
     l = policy_limits(set);
     assert_int_equal(l->vms, 1);
     assert_int_equal(l->regions_per_vm, 2);
     assert_int_equal(l->devices_per_unit, 0);
     assert_int_equal(l->vms_per_user, 4);
+    assert_int_equal(l->register_rate, 6);
     assert_int_equal(l->attach_rate, 5);
+    assert_int_equal(l->list_rate, 7);
 }
 
 static void warns(const char *text, const char *warning) {

@@ -3,7 +3,8 @@
 /*
  * Process 1 of the test guest: load the modules, run the tests, reboot (which ends QEMU).
  *
- * Prints TAP on the console. The kernel's own messages stay off it; the last test reads them all.
+ * The tests are those that are linked in, or a program, "userland", of the machine that runs the guest. They print TAP
+ * on the console. The kernel's own messages stay off it; the last test reads them all.
  */
 
 #include <errno.h>
@@ -24,6 +25,7 @@
 
 #include "module.h"
 #include "tap.h"
+#include "userland.h"
 #include "vm.h"
 
 static const struct test *const themes[] = {
@@ -131,7 +133,22 @@ static void run_all(const struct test *const *list, const char *only) {
     report(&log_test);
 }
 
+static void load_modules(void) {
+    FILE *order = fopen("/modules/order", "re");
+    char name[64];
+
+    while (order && fscanf(order, "%63s", name) == 1) {
+        int r = module_load(name);
+
+        if (r < 0)
+            printf("Bail out! module %s: %s\n", name, strerror(-r));
+    }
+    if (order)
+        fclose(order);
+}
+
 static void set_up(void) {
+    mkdir("/host", 0755);
     mkdir("/proc", 0755);
     mkdir("/sys", 0755);
     mkdir("/dev", 0755);
@@ -139,16 +156,22 @@ static void set_up(void) {
     mount("sysfs", "/sys", "sysfs", 0, NULL);
     mount("devtmpfs", "/dev", "devtmpfs", 0, NULL);
     klogctl(5, NULL, 0); /* what came before is no concern of ours */
-    for (const char *const *name = (const char *const[]){"irqbypass", "ccp", "kvm", "kvm-amd", "ioregionfd", NULL};
-         *name; name++) {
-        int r = module_load(*name);
+    load_modules();
+}
 
-        if (r < 0 && r != -ENOENT) /* what is not there may be built in */
-            printf("Bail out! module %s: %s\n", *name, strerror(-r));
-    }
+/* Orphans are process 1's as well. */
+static void run_userland(const char *program) {
+    pid_t child = fork(), ended;
+
+    if (child == 0)
+        userland_run(program);
+    do
+        ended = waitpid(-1, NULL, 0);
+    while (ended > 0 && ended != child);
 }
 
 int main(void) {
+    const char *userland = getenv("userland");
     int kvm;
 
     setvbuf(stdout, NULL, _IOLBF, 0);
@@ -158,6 +181,8 @@ int main(void) {
     kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
     if (kvm < 0 || ioctl(kvm, KVM_CREATE_VM, 0) < 0)
         printf("Bail out! no VM: %s\n", strerror(errno));
+    else if (userland)
+        run_userland(userland);
     else
         run_all(getenv("bench") ? measurements : themes, getenv("only"));
     fflush(stdout);

@@ -42,7 +42,8 @@ static void observe_fdinfo(void) {
     CHECK_EQ(region_set(vm.handle, region_at(0x300, 8, 2, region.fd, KVM_IOREGION_PIO)), 0);
     vm_write(&vm, WRITE8, 0, 1);
     CHECK(strstr(fdinfo(vm.handle), "vm:\talive\n"));
-    CHECK(strstr(fdinfo(vm.handle), "mmio:\t0xd0000+0x100 flags 0x2 attached reads 0 writes 1 posted 1 failures 0"));
+    CHECK(strstr(fdinfo(vm.handle), "mmio:\t0xd0000+0x100 flags 0x2 attached reads 0 writes 1 posted 1 failures 0 "
+                                   "timeouts 0 user_data 0x"));
     CHECK(strstr(fdinfo(vm.handle), "pio:\t0x300+0x8 flags 0x1 attached"));
     CHECK(strstr(fdinfo(region.fd), "regions:\t2\nunread:\t1\nowed:\t0\nloss:\t0\n"));
     CHECK_EQ(answer(region.fd, 0), -EPROTO);
