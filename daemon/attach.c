@@ -7,6 +7,7 @@
 #include "audit.h"
 #include "device-new.h"
 #include "device.h"
+#include "vm.h"
 
 /*
  * A fresh attach makes the device first, invisible, and asks the dispatcher for its regions; a resume leaves the device
@@ -17,10 +18,12 @@ struct attachment {
     struct broker *broker;
     struct device *device;
     bool resume;
-    struct identity *identity;     /* until the device has it */
+    enum device_state state;       /* what the device has once it is granted, and here until then */
+    uint32_t kept;                 /* likewise: the keeper's id for what it holds */
+    struct channel_ends *channels; /* likewise: the dispatcher's ends */
+    struct identity *identity;     /* likewise, where it resumes; else the device has it earlier */
     struct lease *lease;           /* likewise */
-    char *rule;                    /* likewise, where it resumes */
-    struct channel_ends *channels; /* the dispatcher's ends stay with the device on commit */
+    char *rule;                    /* likewise */
     size_t n_channels;
     uint64_t policy_generation; /* of the policy that was asked */
     size_t pending;             /* answers that the dispatcher owes us, and one while we are asking */
@@ -33,6 +36,7 @@ static void attachment_free(struct attachment *a) {
     for (size_t i = 0; i < a->n_channels; i++)
         channel_ends_close(&a->channels[i]);
     free(a->channels);
+    keeper_release(&a->broker->keeper, KEEPER_DEVICE, a->kept);
     free(a->rule);
     lease_free(a->lease);
     identity_free(a->identity);
@@ -69,7 +73,7 @@ void attachment_fail(struct attachment *a, int error, const struct refusal *refu
         device->attachment = NULL;
         device->vm->dispatcher->type->forget(device->vm->dispatcher, a);
         if (!a->resume)
-            device_undo(device, NULL, NULL);
+            device_undo(device, 0, NULL, NULL);
     }
     attachment_finish(a, error, refusal, NULL);
 }
@@ -89,45 +93,94 @@ static int send_grant(struct attachment *a, const struct device *device, struct 
     return lease_send(lease, &grant.header, fds, a->n_channels);
 }
 
-/* The device keeps the dispatcher's ends, to cut its channels by. */
-static void keep_channels(struct attachment *a) {
-    struct device *device = a->device;
+static uint64_t cookie_of(int fd) {
+    uint64_t cookie;
 
-    for (size_t i = 0; i < a->n_channels; i++) {
-        device->channels[i].fd = STEAL_FD(a->channels[i].dispatcher);
-        device->channels[i].open = true;
-        device->channels[i].events = 0;
-    }
+    return fd >= 0 && socket_cookie(fd, &cookie) >= 0 ? cookie : 0;
 }
 
-/* A resumed device has a new owner process, and what the old one held is taken away. */
-static void take_over(struct attachment *a) {
+#define EXCHANGE(x, y)                                                                                                 \
+    do {                                                                                                               \
+        __typeof__(x) exchange_x = x;                                                                                  \
+        x = y;                                                                                                         \
+        y = exchange_x;                                                                                                \
+    } while (0)
+
+/* Make the device what it is once it is granted. Another time, and it is what it was. */
+static void exchange(struct attachment *a) {
     struct device *device = a->device;
 
-    lease_revoke(device->lease, IOREGION_REVOKE_RESUMED);
-    device_set_lease(device, STEAL(a->lease));
-    identity_free(device->owner);
-    device->owner = STEAL(a->identity);
-    free(device->rule);
-    device->rule = STEAL(a->rule);
+    device_touch(device);
+    EXCHANGE(device->state, a->state);
+    EXCHANGE(device->kept, a->kept);
+    for (size_t i = 0; i < a->n_channels; i++) {
+        struct channel *channel = &device->channels[i];
+
+        EXCHANGE(channel->fd, a->channels[i].dispatcher);
+        channel->cookie = cookie_of(channel->fd);
+        channel->open = !channel->open; /* what is attached anew was cut, or never open */
+        channel->events = 0;
+    }
+    if (!a->resume)
+        return;
+    EXCHANGE(device->lease, a->lease);
+    EXCHANGE(device->owner, a->identity);
+    EXCHANGE(device->rule, a->rule);
+    device->lease_cookie = device->lease ? lease_cookie(device->lease) : 0;
+}
+
+/* The next process needs the lease, to go on, and the dispatcher's ends, to cut the channels by. */
+static int hold_descriptors(struct attachment *a, struct refusal *ret_refusal) {
+    const struct device *device = a->device;
+    int fds[1 + IOREGION_LEASE_FDS_MAX], r;
+    size_t n = 0;
+
+    fds[n++] = lease_fd(a->resume ? a->lease : device->lease);
+    for (size_t i = 0; i < a->n_channels; i++)
+        if (a->channels[i].dispatcher >= 0)
+            fds[n++] = a->channels[i].dispatcher;
+    r = keeper_hold(&a->broker->keeper, KEEPER_DEVICE, fds, n, &a->kept);
+    if (r == -EDQUOT)
+        return refuse(ret_refusal, REFUSAL_QUOTA_EXCEEDED, "the service manager has no room for %zu more descriptors",
+                      n);
+    return r;
+}
+
+/* Written down before it is sent: whoever was told holds it, whatever becomes of this process. */
+static int write_and_grant(struct attachment *a, struct refusal *ret_refusal) {
+    struct device *device = a->device;
+    int r;
+
+    exchange(a);
+    r = vm_save(device->vm, ret_refusal);
+    if (r >= 0)
+        r = send_grant(a, device, device->lease);
+    if (r >= 0)
+        return 0;
+    exchange(a);
+    vm_save(device->vm, NULL); /* if not, the next process takes it for granted, and sees the client hang up */
+    return r;
 }
 
 static void attachment_commit(struct attachment *a) {
     struct broker *broker = a->broker;
     struct device *device = a->device;
+    struct refusal refusal = {0};
     bool resume = a->resume;
     int r;
 
-    r = send_grant(a, device, resume ? a->lease : device->lease);
+    r = hold_descriptors(a, &refusal);
+    if (r >= 0)
+        r = write_and_grant(a, &refusal);
     if (r < 0)
-        return attachment_fail(a, r, NULL);
+        return attachment_fail(a, r, &refusal);
 
     if (resume)
-        take_over(a);
+        a->lease = lease_revoke(a->lease, IOREGION_REVOKE_RESUMED); /* what the old process held is taken away */
     else
         registry_count_device(device, 1);
-    keep_channels(a);
     device->attachment = NULL;
+    device_set_lease(device, device->lease);
     device_set_attached(device);
     attachment_finish(a, 0, NULL, device);
     if (resume)
@@ -204,19 +257,7 @@ static void ask_for_regions(struct attachment *a) {
     a->pending = 1;
     for (size_t i = 0; i < device->n_regions && a->error == 0; i++) {
         const struct region *region = &device->regions[i];
-        const struct ioregion_lease_region_add add = {
-            .region = region->id,
-            .base = region->range.base,
-            .size = region->range.last - region->range.base + 1,
-            .user_data = region->user_data,
-            .timeout_usec = device->timeout_usec,
-            .grace_usec = device->grace_usec,
-            .features = device->features,
-            .space = region->range.space,
-            .flags = region->flags,
-            .on_disconnect = device->on_disconnect,
-            .channel = device->channels[region->channel].id,
-        };
+        const struct ioregion_lease_region_add add = region_message(region);
 
         a->pending++;
         r = dispatcher->type->add(dispatcher, &add, &a->channels[region->channel], !added[region->channel], on_answer,
@@ -276,7 +317,7 @@ static int fresh_begin(struct attachment *a, const struct attach_request *reques
     if (r < 0)
         return r;
     device_set_lease(a->device, STEAL(a->lease));
-    return 0;
+    return vm_save(a->device->vm, ret_refusal); /* the dispatcher is told of regions that the next process knows of */
 }
 
 static int attachment_begin(struct attachment *a, const struct attach_request *request, struct refusal *ret_refusal) {
@@ -290,7 +331,7 @@ static int attachment_begin(struct attachment *a, const struct attach_request *r
     device = terms.resume;
     if (device && device->state == DEVICE_ATTACHED) {
         /* its old process is replaced: what becomes of the device is what its end would have made of it */
-        device->lease = lease_revoke(device->lease, IOREGION_REVOKE_RESUMED);
+        device_drop_lease(device, IOREGION_REVOKE_RESUMED);
         device_lease_lost(device);
         device = vm_find_device(terms.vm, request->device);
     }
@@ -312,6 +353,7 @@ void attachment_new(struct broker *broker, const struct attach_request *request,
         return done(userdata, -ENOMEM, NULL, NULL);
     }
     *a = (struct attachment){.broker = broker,
+                             .state = DEVICE_ATTACHED,
                              .identity = identity,
                              .lease = lease,
                              .policy_generation = broker->policy_generation,

@@ -34,13 +34,36 @@ int broker_new(struct broker **ret_broker, sd_event *event, struct policy *polic
     return 0;
 }
 
+void broker_set_keeper(struct broker *broker, const struct keeper_type *keeper, void *userdata) {
+    broker->keeper = (struct keeper){keeper, userdata};
+}
+
+static void shut_admissions_down(struct broker *broker) {
+    while (!TAILQ_EMPTY(&broker->admissions))
+        admission_shut_down(TAILQ_FIRST(&broker->admissions));
+}
+
+struct broker *broker_leave(struct broker *broker) {
+    if (!broker)
+        return NULL;
+    shut_admissions_down(broker);
+    broker->keeper = (struct keeper){NULL, NULL};
+    while (broker->vms) {
+        struct vm *vm = *(struct vm **) broker->vms;
+
+        registry_remove_vm(vm);
+        vm_free(vm);
+    }
+    return broker_free(broker);
+}
+
 struct broker *broker_free(struct broker *broker) {
     if (!broker)
         return NULL;
-    while (!TAILQ_EMPTY(&broker->admissions))
-        admission_shut_down(TAILQ_FIRST(&broker->admissions));
+    shut_admissions_down(broker);
     while (broker->vms)
         vm_end(*(struct vm **) broker->vms, IOREGION_REVOKE_VM_GONE);
+    sd_event_source_disable_unref(broker->settle);
     ledger_done(&broker->ledger);
     policy_free(broker->policy);
     sd_event_unref(broker->event);
@@ -80,6 +103,14 @@ static int judge_vm(struct vm *vm, void *userdata) {
     return 0;
 }
 
+int broker_judge(struct broker *broker) {
+    _cleanup_(freep) struct device **devices = calloc(broker->n_devices + 1, sizeof(struct device *));
+    _cleanup_(freep) struct vm **vms = calloc(broker->n_vms + 1, sizeof(struct vm *));
+    struct withdrawal w = {.policy = broker->policy, .vms = vms, .devices = devices};
+
+    return devices && vms ? broker_each_vm(broker, judge_vm, &w) : -ENOMEM;
+}
+
 int broker_set_policy(struct broker *broker, struct policy *policy, bool revoke, size_t *ret_kept,
                       size_t *ret_revoked) {
     _cleanup_(policy_freep) struct policy *owned = policy;
@@ -93,6 +124,7 @@ int broker_set_policy(struct broker *broker, struct policy *policy, bool revoke,
     policy_free(broker->policy);
     broker->policy = STEAL(owned);
     count_policy(broker);
+    keeper_save_generation(&broker->keeper, broker->policy_generation);
     if (revoke) {
         for (size_t i = 0; i < w.n_devices; i++)
             device_end(devices[i], IOREGION_REVOKE_POLICY, "withdrawn by a policy reload", NULL, NULL);

@@ -9,7 +9,7 @@
 
 static void device_undop(struct device **device) {
     if (*device)
-        device_undo(*device, NULL, NULL);
+        device_undo(*device, 0, NULL, NULL);
 }
 
 /* The device with all that it keeps memory for. */

@@ -26,6 +26,9 @@ int region_statistics(const struct region *region, dispatcher_done_t done, void 
 
 /* What follows is for inside the broker. */
 
+/* What a dispatcher has to know of a region. */
+struct ioregion_lease_region_add region_message(const struct region *region);
+
 /* The dispatcher saw the device's channel end, miss a deadline, or break the protocol. */
 void device_channel_lost(struct device *device, enum ioregion_lease_event_what what);
 
@@ -35,6 +38,12 @@ void device_lease_lost(struct device *device);
 /* The device has @lease (taken) from now on, and hears of its end. */
 void device_set_lease(struct device *device, struct lease *lease);
 
+/* Its lease is over, with a word to the client if @reason is not 0. */
+void device_drop_lease(struct device *device, enum ioregion_revoke_reason reason);
+
+/* Let it fail at grace_ends_usec. */
+int device_start_grace(struct device *device);
+
 /* Attached, or attached again: the state, and no timer. Tells nobody. */
 void device_set_attached(struct device *device);
 
@@ -43,8 +52,14 @@ void device_cut(struct device *device);
 
 /*
  * Take the device out of everything that it is in, as far as it got: dispatcher, map, VM, quotas; free it. What was
- * visible is announced as gone. done() as for device_end().
+ * visible is announced as gone. The rest as for device_end().
  */
-void device_undo(struct device *device, broker_done_t done, void *userdata);
+void device_undo(struct device *device, enum ioregion_revoke_reason reason, broker_done_t done, void *userdata);
+
+/* There is something else to write down of it from now on. */
+void device_touch(struct device *device);
+
+/* Its memory, descriptors and timer alone. */
+void device_free(struct device *device);
 
 #endif

@@ -90,10 +90,8 @@ static uint32_t region_flags(const struct ioregion_lease_region_add *region) {
     }
 }
 
-static int kernel_add(struct dispatcher *dispatcher, const struct ioregion_lease_region_add *region,
-                      const struct channel_ends *ends, bool first, dispatcher_done_t done, void *userdata) {
-    struct dispatch_kernel *d = (struct dispatch_kernel *) dispatcher;
-    const struct kernel_region new = {
+static struct kernel_region describe_region(const struct ioregion_lease_region_add *region) {
+    return (struct kernel_region){
         .id = region->region,
         .channel = region->channel,
         .desc = {.guest_paddr = region->base,
@@ -103,6 +101,12 @@ static int kernel_add(struct dispatcher *dispatcher, const struct ioregion_lease
                  .timeout_usec = region->timeout_usec,
                  .grace_usec = region->on_disconnect == IOREGION_ON_DISCONNECT_HOLD ? region->grace_usec : 0},
     };
+}
+
+static int kernel_add(struct dispatcher *dispatcher, const struct ioregion_lease_region_add *region,
+                      const struct channel_ends *ends, bool first, dispatcher_done_t done, void *userdata) {
+    struct dispatch_kernel *d = (struct dispatch_kernel *) dispatcher;
+    const struct kernel_region new = describe_region(region);
     struct kernel_region *entered = enter_region(d, &new);
     int r;
 
@@ -215,6 +219,21 @@ static void kernel_revoke(struct dispatcher *dispatcher, enum ioregion_revoke_re
     d->lease = lease_revoke(d->lease, reason);
 }
 
+static int kernel_restore(struct dispatcher *dispatcher, const struct ioregion_lease_region_add *region) {
+    const struct kernel_region old = describe_region(region);
+
+    return enter_region((struct dispatch_kernel *) dispatcher, &old) ? 0 : -ENOMEM;
+}
+
+static size_t kernel_descriptors(const struct dispatcher *dispatcher, int *ret_fds) {
+    const struct dispatch_kernel *d = (const struct dispatch_kernel *) dispatcher;
+
+    ret_fds[0] = d->handle;
+    if (d->keep_lease)
+        ret_fds[1] = lease_fd(d->lease);
+    return d->keep_lease ? 2 : 1;
+}
+
 static struct dispatcher *kernel_free(struct dispatcher *dispatcher) {
     struct dispatch_kernel *d = (struct dispatch_kernel *) dispatcher;
 
@@ -239,6 +258,8 @@ const struct dispatcher_type dispatch_kernel_type = {
     .forget = kernel_forget,
     .grant = kernel_grant,
     .revoke = kernel_revoke,
+    .restore = kernel_restore,
+    .descriptors = kernel_descriptors,
     .free = kernel_free,
 };
 
@@ -306,31 +327,72 @@ bool dispatch_kernel_available(void) {
     return node >= 0;
 }
 
-int dispatch_kernel_new(struct dispatcher **ret_dispatcher, sd_event *event, int vm_fd, pid_t pid, struct lease *lease,
-                        bool keep_lease, dispatcher_event_t on_event, dispatcher_gone_t on_gone, void *userdata) {
-    const struct ioregionfd_bind_vm bind = {.vm_fd = vm_fd, .pid = pid};
-    _cleanup_(dispatcher_freep) struct dispatcher *dispatcher = NULL;
-    _cleanup_(lease_freep) struct lease *owned = lease;
-    struct dispatch_kernel *d = calloc(1, sizeof(*d));
+/* Takes @handle, which may be an error, and @lease, which may be NULL. */
+static int dispatch_kernel_take(struct dispatch_kernel *d, sd_event *event, int handle, struct lease *lease,
+                                bool keep_lease) {
     int r;
 
+    d->lease = lease;
+    d->keep_lease = keep_lease;
+    d->handle = handle;
+    if (handle < 0)
+        return handle;
+    r = sd_event_add_io(event, &d->events, handle, EPOLLIN, on_handle, d);
+    if (r >= 0 && lease)
+        lease_set_handlers(lease, on_message, on_ended, d);
+    return r;
+}
+
+static struct dispatch_kernel *dispatch_kernel_alloc(dispatcher_event_t on_event, dispatcher_gone_t on_gone,
+                                                     void *userdata) {
+    struct dispatch_kernel *d = calloc(1, sizeof(*d));
+
     if (!d)
-        return -ENOMEM;
-    dispatcher = &d->dispatcher;
-    *dispatcher = (struct dispatcher){&dispatch_kernel_type, on_event, on_gone, userdata};
+        return NULL;
+    d->dispatcher = (struct dispatcher){&dispatch_kernel_type, on_event, on_gone, userdata};
     d->handle = -1;
     d->node = open_node();
-    if (d->node < 0)
-        return d->node;
-    d->handle = ioctl(d->node, IOREGIONFD_BIND_VM, &bind);
-    if (d->handle < 0)
-        return -errno;
-    r = sd_event_add_io(event, &d->events, d->handle, EPOLLIN, on_handle, d);
-    if (r < 0)
-        return r;
-    d->lease = STEAL(owned);
-    d->keep_lease = keep_lease;
-    lease_set_handlers(d->lease, on_message, on_ended, d);
-    *ret_dispatcher = STEAL(dispatcher);
-    return 0;
+    return d;
+}
+
+static int bind_vm(const struct dispatch_kernel *d, int vm_fd, pid_t pid) {
+    const struct ioregionfd_bind_vm bind = {.vm_fd = vm_fd, .pid = pid};
+    int handle = d->node < 0 ? d->node : ioctl(d->node, IOREGIONFD_BIND_VM, &bind);
+
+    return handle < 0 && d->node >= 0 ? -errno : handle;
+}
+
+int dispatch_kernel_new(struct dispatcher **ret_dispatcher, sd_event *event, int vm_fd, pid_t pid, struct lease *lease,
+                        bool keep_lease, dispatcher_event_t on_event, dispatcher_gone_t on_gone, void *userdata) {
+    struct dispatch_kernel *d = dispatch_kernel_alloc(on_event, on_gone, userdata);
+    _cleanup_(dispatcher_freep) struct dispatcher *dispatcher = d ? &d->dispatcher : NULL;
+    int r;
+
+    if (!d) {
+        lease_free(lease);
+        return -ENOMEM;
+    }
+    r = dispatch_kernel_take(d, event, bind_vm(d, vm_fd, pid), lease, keep_lease);
+    if (r >= 0)
+        *ret_dispatcher = STEAL(dispatcher);
+    return r;
+}
+
+int dispatch_kernel_resume(struct dispatcher **ret_dispatcher, sd_event *event, int handle, struct lease *lease,
+                           dispatcher_event_t on_event, dispatcher_gone_t on_gone, void *userdata) {
+    struct dispatch_kernel *d = dispatch_kernel_alloc(on_event, on_gone, userdata);
+    _cleanup_(dispatcher_freep) struct dispatcher *dispatcher = d ? &d->dispatcher : NULL;
+    int r;
+
+    if (!d) {
+        lease_free(lease);
+        fd_close(handle);
+        return -ENOMEM;
+    }
+    r = dispatch_kernel_take(d, event, handle, lease, lease != NULL);
+    if (r >= 0 && d->node < 0)
+        r = d->node;
+    if (r >= 0)
+        *ret_dispatcher = STEAL(dispatcher);
+    return r;
 }

@@ -27,4 +27,12 @@ bool dispatch_kernel_available(void);
 int dispatch_kernel_new(struct dispatcher **ret_dispatcher, sd_event *event, int vm_fd, pid_t pid, struct lease *lease,
                         bool keep_lease, dispatcher_event_t on_event, dispatcher_gone_t on_gone, void *userdata);
 
+/*
+ * Go on with a handle that another process made, and with its lease (NULL: it kept none). Both are taken. The regions
+ * that the module has are told by restore().
+ */
+int dispatch_kernel_resume(struct dispatcher **ret_dispatcher, sd_event *event, int handle, struct lease *lease,
+                           dispatcher_event_t on_event, dispatcher_gone_t on_gone, void *userdata);
+#define DISPATCH_KERNEL_HANDLE "anon_inode:[ioregionfd-vm]" /* what /proc says that a handle is */
+
 #endif

@@ -44,7 +44,7 @@ struct dispatch_vmm {
     sd_event_source *timer;
     STAILQ_HEAD(, op) ops;
     unsigned n_ops, n_sent;
-    uint64_t last_serial;
+    uint64_t first_serial, last_serial;
 };
 
 static struct op *op_free(struct op *op) {
@@ -123,6 +123,8 @@ static int on_answer(struct dispatch_vmm *d, uint64_t serial, int error,
     STAILQ_FOREACH(o, &d->ops, link)
     if (o->message.head.serial == serial)
         break;
+    if (!o && serial < d->first_serial)
+        return 0; /* asked by the process before this one, which nobody waits for */
     /* STATS is answered by STATS_REPLY, everything else by ACK */
     if (!o || !o->sent)
         return -EPROTO;
@@ -288,6 +290,17 @@ static void vmm_revoke(struct dispatcher *dispatcher, enum ioregion_revoke_reaso
     lease_send(d->lease, &revoke.header, NULL, 0);
 }
 
+static int vmm_restore(struct dispatcher *dispatcher, const struct ioregion_lease_region_add *region) {
+    return 0; /* the VMM knows it by its id */
+}
+
+static size_t vmm_descriptors(const struct dispatcher *dispatcher, int *ret_fds) {
+    const struct dispatch_vmm *d = (const struct dispatch_vmm *) dispatcher;
+
+    ret_fds[0] = lease_fd(d->lease);
+    return 1;
+}
+
 static struct dispatcher *vmm_free(struct dispatcher *dispatcher) {
     struct dispatch_vmm *d = (struct dispatch_vmm *) dispatcher;
 
@@ -315,10 +328,25 @@ const struct dispatcher_type dispatch_vmm_type = {
     .forget = vmm_forget,
     .grant = vmm_grant,
     .revoke = vmm_revoke,
+    .restore = vmm_restore,
+    .descriptors = vmm_descriptors,
     .free = vmm_free,
 };
 
-int dispatch_vmm_new(struct dispatcher **ret_dispatcher, sd_event *event, struct lease *lease,
+/*
+ * Serials are never used twice on a lease, whoever asks: they start at a time that no earlier process came to, unless
+ * it asked for 4096 things a microsecond.
+ */
+static int skip_serials(struct dispatch_vmm *d) {
+    uint64_t now;
+    int r = sd_event_now(d->event, CLOCK_MONOTONIC, &now);
+
+    if (r >= 0)
+        d->first_serial = d->last_serial = now << 12;
+    return r < 0 ? r : 0;
+}
+
+int dispatch_vmm_new(struct dispatcher **ret_dispatcher, sd_event *event, struct lease *lease, bool taken_over,
                      dispatcher_event_t on_event, dispatcher_gone_t on_gone, void *userdata) {
     struct dispatch_vmm *d = calloc(1, sizeof(*d));
     int r;
@@ -334,6 +362,8 @@ int dispatch_vmm_new(struct dispatcher **ret_dispatcher, sd_event *event, struct
     r = sd_event_add_time(event, &d->timer, CLOCK_MONOTONIC, 0, 1, on_timer, d);
     if (r >= 0)
         r = sd_event_source_set_enabled(d->timer, SD_EVENT_OFF);
+    if (r >= 0 && taken_over)
+        r = skip_serials(d);
     if (r < 0) {
         dispatcher_free(&d->dispatcher);
         return r;

@@ -12,8 +12,11 @@
 
 extern const struct dispatcher_type dispatch_vmm_type;
 
-/* @lease is taken. The lease's end is the VM's end. */
-int dispatch_vmm_new(struct dispatcher **ret_dispatcher, sd_event *event, struct lease *lease,
+/*
+ * @lease is taken. The lease's end is the VM's end. @taken_over: another process had it before, and may have asked for
+ * what is answered now.
+ */
+int dispatch_vmm_new(struct dispatcher **ret_dispatcher, sd_event *event, struct lease *lease, bool taken_over,
                      dispatcher_event_t on_event, dispatcher_gone_t on_gone, void *userdata);
 
 #endif

@@ -39,6 +39,8 @@ static inline void channel_ends_close(struct channel_ends *ends) {
     ends->device = fd_close(ends->device);
 }
 
+#define DISPATCHER_FDS_MAX 2
+
 struct dispatcher_type {
     const char *name;
     uint64_t features;
@@ -57,6 +59,10 @@ struct dispatcher_type {
     /* Tell the VMM that its VM was registered; and that it is not any more. */
     int (*grant)(struct dispatcher *dispatcher, uint64_t features);
     void (*revoke)(struct dispatcher *dispatcher, enum ioregion_revoke_reason reason);
+    /* An earlier process added this region. Without it, remove() may know nothing of it. */
+    int (*restore)(struct dispatcher *dispatcher, const struct ioregion_lease_region_add *region);
+    /* What another process needs to go on: at most DISPATCHER_FDS_MAX, which stay the dispatcher's. */
+    size_t (*descriptors)(const struct dispatcher *dispatcher, int *ret_fds);
     /* Requests that wait are answered with -ECONNRESET. */
     struct dispatcher *(*free)(struct dispatcher *dispatcher);
 };

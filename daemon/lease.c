@@ -20,6 +20,7 @@ struct lease {
     uint64_t cookie; /* of the peer's socket pair: what the set is ordered by */
     struct lease_set *set;
     int fd;
+    bool looked_at; /* the message that comes next: it is dealt with just now */
     sd_event_source *io;
     lease_message_t on_message;
     lease_ended_t on_ended;
@@ -53,22 +54,40 @@ static int check_socket(int fd) {
     return is_unnamed(&own, own_size) && is_unnamed(&peer, peer_size) ? 0 : -EISCONN;
 }
 
+int socket_cookie(int fd, uint64_t *ret_cookie) {
+    socklen_t size = sizeof(*ret_cookie);
+
+    return getsockopt(fd, SOL_SOCKET, SO_COOKIE, ret_cookie, &size) < 0 ? -errno : 0;
+}
+
+int lease_fd(const struct lease *lease) {
+    return lease->fd;
+}
+
+uint64_t lease_cookie(const struct lease *lease) {
+    return lease->cookie;
+}
+
 /* A socket is known by its cookie, whatever descriptors there are of it. */
 static int lease_enter(struct lease *lease, struct lease_set *set, struct refusal *ret_refusal) {
-    socklen_t size = sizeof(lease->cookie);
     struct lease **node;
     int r;
 
-    if (getsockopt(lease->fd, SOL_SOCKET, SO_COOKIE, &lease->cookie, &size) < 0)
-        return refuse(ret_refusal, REFUSAL_IDENTITY_UNPROVEN, "the lease is not a socket: %s", strerror(errno));
+    r = socket_cookie(lease->fd, &lease->cookie);
+    if (r < 0)
+        return refuse(ret_refusal, REFUSAL_IDENTITY_UNPROVEN, "the lease is not a socket: %s", strerror(-r));
     node = tsearch(lease, &set->root, lease_compare);
     if (!node)
         return -ENOMEM;
     if (*node != lease)
         return refuse(ret_refusal, REFUSAL_IDENTITY_UNPROVEN, "the lease is in use already: make a new pair each time");
     lease->set = set;
+    return 0;
+}
 
-    r = check_socket(lease->fd);
+static int lease_check(const struct lease *lease, struct refusal *ret_refusal) {
+    int r = check_socket(lease->fd);
+
     if (r < 0)
         return refuse(ret_refusal, REFUSAL_IDENTITY_UNPROVEN,
                       "the lease is not one end of a socketpair(AF_UNIX, SOCK_SEQPACKET): %s", strerror(-r));
@@ -77,7 +96,8 @@ static int lease_enter(struct lease *lease, struct lease_set *set, struct refusa
 
 static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userdata);
 
-int lease_new(struct lease **ret_lease, struct lease_set *set, sd_event *event, int fd, struct refusal *ret_refusal) {
+static int lease_make(struct lease **ret_lease, struct lease_set *set, sd_event *event, int fd, bool known,
+                      struct refusal *ret_refusal) {
     _cleanup_(lease_freep) struct lease *lease = calloc(1, sizeof(*lease));
     int r;
 
@@ -88,6 +108,8 @@ int lease_new(struct lease **ret_lease, struct lease_set *set, sd_event *event, 
     lease->fd = fd;
 
     r = lease_enter(lease, set, ret_refusal);
+    if (r >= 0 && !known)
+        r = lease_check(lease, ret_refusal);
     if (r < 0)
         return r;
     r = sd_event_add_io(event, &lease->io, fd, EPOLLIN, on_io, lease);
@@ -97,9 +119,27 @@ int lease_new(struct lease **ret_lease, struct lease_set *set, sd_event *event, 
     return 0;
 }
 
+int lease_new(struct lease **ret_lease, struct lease_set *set, sd_event *event, int fd, struct refusal *ret_refusal) {
+    return lease_make(ret_lease, set, event, fd, false, ret_refusal);
+}
+
+int lease_restore(struct lease **ret_lease, struct lease_set *set, sd_event *event, int fd) {
+    struct refusal refusal;
+
+    return lease_make(ret_lease, set, event, fd, true, &refusal);
+}
+
+/* What was looked at is dealt with. A message that is left behind would make the end of the lease a reset. */
+static void take_out(struct lease *lease) {
+    if (lease->looked_at)
+        recv(lease->fd, NULL, 0, MSG_DONTWAIT);
+    lease->looked_at = false;
+}
+
 struct lease *lease_free(struct lease *lease) {
     if (!lease)
         return NULL;
+    take_out(lease);
     if (lease->io)
         sd_event_source_set_userdata(lease->io, NULL); /* tells on_io() */
     sd_event_source_disable_unref(lease->io);
@@ -206,7 +246,11 @@ static size_t take_control(struct msghdr *message, const struct ucred **ret_send
     return n_fds;
 }
 
-/* Read and check one message: 1 when the handler was called, 0 when there is none; else the lease ends. */
+/*
+ * Look at one message and check it: 1 when the handler was called, 0 when there is none; else the lease ends. The
+ * message stays where it is until it is dealt with: should this process end meanwhile, the next one finds it. But for a
+ * PROOF, which proves nothing to anybody else.
+ */
 static int lease_receive(struct lease *lease) {
     union {
         struct cmsghdr align;
@@ -219,9 +263,10 @@ static int lease_receive(struct lease *lease) {
     const struct ucred *sender = NULL;
     ssize_t n;
 
-    n = recvmsg(lease->fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC | MSG_NOSIGNAL);
+    n = recvmsg(lease->fd, &header, MSG_PEEK | MSG_DONTWAIT | MSG_CMSG_CLOEXEC | MSG_NOSIGNAL);
     if (n < 0)
         return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+    lease->looked_at = true;
     if (take_control(&header, &sender) > 0)
         return -EPROTO;
     if (n == 0)
@@ -232,6 +277,8 @@ static int lease_receive(struct lease *lease) {
         return -EPROTO;
     if (!lease->on_message)
         return -EPROTO;
+    if (message.header.type == IOREGION_LEASE_PROOF)
+        take_out(lease);
     n = lease->on_message(lease, &message.header, sender, lease->userdata);
     return n < 0 ? (int) n : 1;
 }
@@ -242,8 +289,11 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userda
     int r = 1;
 
     sd_event_source_ref(source);
-    for (unsigned i = 0; i < MESSAGES_A_TURN && r > 0 && sd_event_source_get_userdata(source); i++)
+    for (unsigned i = 0; i < MESSAGES_A_TURN && r > 0 && sd_event_source_get_userdata(source); i++) {
         r = lease_receive(lease);
+        if (r > 0 && sd_event_source_get_userdata(source))
+            take_out(lease);
+    }
     if (r < 0 && sd_event_source_get_userdata(source)) {
         sd_event_source_set_enabled(source, SD_EVENT_OFF);
         if (lease->on_ended)

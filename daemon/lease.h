@@ -38,6 +38,11 @@ typedef void (*lease_ended_t)(struct lease *lease, void *userdata);
  * use by no other lease: else IdentityUnproven.
  */
 int lease_new(struct lease **ret_lease, struct lease_set *set, sd_event *event, int fd, struct refusal *ret_refusal);
+/*
+ * Likewise, of a socket that is known to have been a lease: it may have got a name since, as the kernel gives one to
+ * sockets that want credentials.
+ */
+int lease_restore(struct lease **ret_lease, struct lease_set *set, sd_event *event, int fd);
 struct lease *lease_free(struct lease *lease);
 DEFINE_CLEANUP(lease_free, struct lease *);
 
@@ -46,6 +51,11 @@ void lease_set_handlers(struct lease *lease, lease_message_t on_message, lease_e
 /* Who made the socket pair, by SO_PEERCRED; and its supplementary groups (*ret_gids is the caller's to free). */
 int lease_peer(const struct lease *lease, struct ucred *ret_peer);
 int lease_peer_groups(const struct lease *lease, gid_t **ret_gids, size_t *ret_n_gids);
+
+/* The descriptor, which stays the lease's; and what no other socket of this boot has, or had. */
+int lease_fd(const struct lease *lease);
+uint64_t lease_cookie(const struct lease *lease);
+int socket_cookie(int fd, uint64_t *ret_cookie);
 
 /* From now on the kernel adds the sender's credentials to what arrives. */
 int lease_want_credentials(struct lease *lease);

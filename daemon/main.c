@@ -13,6 +13,7 @@
 #include "broker.h"
 #include "bus.h"
 #include "journal.h"
+#include "persist.h"
 #include "reload.h"
 #include "sandbox.h"
 
@@ -122,6 +123,7 @@ static int enter_sandbox(const struct arguments *arguments) {
 struct daemon {
     const char *policy_directory;
     struct broker *broker;
+    char *mistake; /* in the policy that would be in force, had it none */
 };
 
 static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
@@ -135,7 +137,7 @@ static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *inf
 static void on_ready(void *userdata) {
     struct daemon *daemon = userdata;
 
-    tell_manager_ready(daemon->broker, NULL);
+    tell_manager_ready(daemon->broker, daemon->mistake);
     journal_log(LOG_INFO, "ready: %s", PROJECT_VERSION);
 }
 
@@ -157,17 +159,61 @@ static int add_signals(sd_event *event, struct daemon *daemon) {
     return r;
 }
 
+/*
+ * A policy with a mistake is no reason to end what is granted: then nobody is granted anything more until it is mended
+ * and loaded again.
+ */
+static int load_first_policy(const char *directory, bool go_on, struct policy **ret_policy, char **ret_mistake) {
+    static const char nothing[] = "{ \"version\": 1 }";
+    _cleanup_(freep) char *error = NULL;
+    int r;
+
+    r = load_policy(directory, ret_policy, ret_mistake); /* logs */
+    if (r != -EBADMSG || !go_on)
+        return r;
+    journal_log(LOG_ERR, "policy: nothing is granted until it is mended; what was granted stays");
+    return policy_load_text("nothing", nothing, sizeof(nothing) - 1, NULL, ret_policy, &error);
+}
+
+/* What outlives this process is left as it is. */
+static void end_broker(struct broker *broker, bool persists) {
+    sd_notify(0, "STOPPING=1");
+    if (persists)
+        broker_leave(broker);
+    else
+        broker_free(broker);
+}
+
+static int serve(sd_event *event, struct daemon *daemon, struct bus *bus, struct persist *persist) {
+    int r = 0;
+
+    if (persist)
+        r = persist_restore(persist, daemon->broker);
+    if (r >= 0)
+        r = add_signals(event, daemon);
+    if (r >= 0)
+        r = bus_start(bus, daemon->broker, on_ready, daemon);
+    return r < 0 ? r : sd_event_loop(event);
+}
+
 static int run(const struct arguments *arguments) {
     struct daemon daemon = {.policy_directory = arguments->policy};
+    _cleanup_(persist_freep) struct persist *persist = NULL;
     _cleanup_(bus_freep) struct bus *bus = NULL; /* the broker goes first: it still has something to say */
     _cleanup_(sd_event_unrefp) sd_event *event = NULL;
     _cleanup_(freep) char *mistake = NULL;
     struct policy *policy;
     int r;
 
-    r = load_policy(arguments->policy, &policy, &mistake); /* logs */
+    r = persist_new(&persist);
+    if (r < 0) {
+        journal_log(LOG_ERR, "can't keep anything across restarts: %s", strerrordesc_np(-r));
+        return r;
+    }
+    r = load_first_policy(arguments->policy, persist_has_state(persist), &policy, &mistake);
     if (r < 0)
         return r;
+    daemon.mistake = mistake;
     r = sd_event_new(&event);
     if (r >= 0)
         r = sd_event_set_watchdog(event, true);
@@ -180,13 +226,8 @@ static int run(const struct arguments *arguments) {
     r = broker_new(&daemon.broker, event, policy, &bus_watcher, bus);
     if (r < 0)
         return r;
-    r = add_signals(event, &daemon);
-    if (r >= 0)
-        r = bus_start(bus, daemon.broker, on_ready, &daemon);
-    if (r >= 0)
-        r = sd_event_loop(event);
-    sd_notify(0, "STOPPING=1");
-    broker_free(daemon.broker);
+    r = serve(event, &daemon, bus, persist);
+    end_broker(daemon.broker, persist != NULL);
     return r;
 }
 

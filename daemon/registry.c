@@ -72,6 +72,7 @@ struct device *vm_find_device(const struct vm *vm, const char *name) {
 struct device_walk {
     int (*function)(struct device *device, void *userdata);
     void *userdata;
+    bool any;
     int result;
 };
 
@@ -79,12 +80,20 @@ static void visit_device(const void *node, VISIT visit, void *userdata) {
     struct device *device = *(struct device *const *) node;
     struct device_walk *walk = userdata;
 
-    if ((visit == postorder || visit == leaf) && walk->result >= 0 && device->state != DEVICE_ATTACHING)
+    if ((visit == postorder || visit == leaf) && walk->result >= 0 &&
+        (walk->any || device->state != DEVICE_ATTACHING))
         walk->result = walk->function(device, walk->userdata);
 }
 
 int vm_each_device(const struct vm *vm, int (*function)(struct device *device, void *userdata), void *userdata) {
-    struct device_walk walk = {function, userdata, 0};
+    struct device_walk walk = {function, userdata, false, 0};
+
+    twalk_r(vm->devices, visit_device, &walk);
+    return walk.result < 0 ? walk.result : 0;
+}
+
+int vm_each_any_device(const struct vm *vm, int (*function)(struct device *device, void *userdata), void *userdata) {
+    struct device_walk walk = {function, userdata, true, 0};
 
     twalk_r(vm->devices, visit_device, &walk);
     return walk.result < 0 ? walk.result : 0;

@@ -13,6 +13,7 @@
 
 #include "dispatcher.h"
 #include "identity.h"
+#include "keeper.h"
 #include "internal/names.h"
 #include "ledger.h"
 #include "policy/policy.h"
@@ -37,6 +38,7 @@ struct channel {
     uint32_t id;     /* to the dispatcher; never used twice in a VM's life */
     bool open;       /* granted, and not cut */
     int fd;          /* of the dispatcher's end, to cut the channel by; -1 where that is no descriptor */
+    uint64_t cookie; /* SO_COOKIE of fd: how it is found again; 0 for none */
     unsigned events; /* losses that the dispatcher told us of since the last swap */
 };
 
@@ -44,14 +46,18 @@ struct device {
     struct vm *vm;
     char *name;
     struct identity *owner;
-    struct lease *lease; /* NULL once it hung up */
-    bool disconnected;   /* it went away by itself: lease and channel end both, one after the other */
-    char *rule;          /* of the policy: the one that granted it */
+    struct lease *lease;   /* NULL once it hung up */
+    uint64_t lease_cookie; /* how it is found again; 0 for none */
+    uint32_t kept;         /* the keeper's id for its descriptors; 0 for none */
+    bool disconnected;     /* it went away by itself: lease and channel end both, one after the other */
+    char *rule;            /* of the policy: the one that granted it */
     struct account *account;
     enum device_state state;
     enum ioregion_on_disconnect on_disconnect;
     uint64_t features, timeout_usec, grace_usec;
-    const char *last_error; /* a constant text, "" for none */
+    const char *last_error; /* a constant text, "" for none; or the next, where it was restored */
+    char *restored_error;
+    char *state_text; /* of state-write.c; NULL once there is another state to write */
     struct region *regions;
     size_t n_regions;
     struct channel *channels;
@@ -61,6 +67,7 @@ struct device {
     struct attachment *attachment; /* the request under way: attach or resume */
     void (*abort_attachment)(struct attachment *attachment, int error, const struct refusal *refusal);
     sd_event_source *grace;
+    uint64_t grace_ends_usec; /* CLOCK_MONOTONIC, while it is held */
 };
 
 struct vm {
@@ -70,9 +77,11 @@ struct vm {
     char *rule; /* of the policy: the one that granted it */
     struct account *account;
     struct dispatcher *dispatcher;
-    unsigned dispatch; /* which, as a POLICY_DISPATCH_* bit */
-    uint64_t ceiling;  /* UINT64_MAX for none */
-    uint64_t features; /* that its rule lets devices have */
+    unsigned dispatch;     /* which, as a POLICY_DISPATCH_* bit */
+    uint64_t lease_cookie; /* of the dispatcher's lease: how it is found again; 0 for none */
+    uint32_t kept;         /* the keeper's id for the dispatcher's descriptors; 0 for none */
+    uint64_t ceiling;      /* UINT64_MAX for none */
+    uint64_t features;     /* that its rule lets devices have */
     uint64_t next_region;
     uint32_t next_channel;
     bool ending;
@@ -83,6 +92,7 @@ struct vm {
     struct region_map map;
     struct range *reserved;
     size_t n_reserved;
+    TAILQ_HEAD(, removal) removals; /* regions of devices that are gone, and may still be dispatched */
 };
 
 /* What those above want to hear; each is called after the fact, the removals just before the object is freed. */
@@ -97,9 +107,11 @@ struct broker_watcher {
 
 struct broker {
     sd_event *event;
+    struct keeper keeper;
     struct policy *policy;
     uint64_t policy_generation, policy_loaded_usec; /* CLOCK_REALTIME */
     struct ledger ledger;
+    sd_event_source *settle; /* looks, once, at what was lost before this process began */
     struct proof_set proofs;
     void *vms;                          /* tsearch(3) by name */
     size_t n_vms, n_devices, n_regions; /* granted ones */
@@ -112,7 +124,7 @@ struct broker {
 struct vm *broker_find_vm(const struct broker *broker, const char *name);
 struct device *vm_find_device(const struct vm *vm, const char *name);
 
-/* In name order, granted ones only; a negative result of the function ends the walk and is returned. */
+/* In name order; of devices the granted ones only; a negative result of the function ends the walk and is returned. */
 int broker_each_vm(const struct broker *broker, int (*function)(struct vm *vm, void *userdata), void *userdata);
 int vm_each_device(const struct vm *vm, int (*function)(struct device *device, void *userdata), void *userdata);
 
@@ -126,6 +138,7 @@ void registry_remove_device(struct device *device);
 
 /* Inside the broker: also a device that is not granted yet. */
 struct device *vm_find_any_device(const struct vm *vm, const char *name);
+int vm_each_any_device(const struct vm *vm, int (*function)(struct device *device, void *userdata), void *userdata);
 
 /* Count a device that was granted, with its regions, in (1) or out (-1). */
 void registry_count_device(struct device *device, int sign);

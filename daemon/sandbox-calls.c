@@ -87,11 +87,11 @@ const struct sandbox_call sandbox_calls[] = {
     ALLOW(ppoll),    /* the same */
 
     /* descriptors and files: the policy, /proc of those who prove themselves, account files */
-    ALLOW(openat), /* policy, /proc/PID/cgroup, passwd and group */
+    ALLOW(openat), /* policy, state, /proc/PID/cgroup, passwd and group */
     ALLOW(read),
     ALLOW(readv),
     ALLOW(pread64),
-    ALLOW(write),  /* standard error */
+    ALLOW(write),  /* standard error, state */
     ALLOW(writev), /* the bus */
     ALLOW(close),
     ALLOW(lseek), /* stdio */
@@ -105,7 +105,11 @@ const struct sandbox_call sandbox_calls[] = {
     ALLOW(faccessat2),               /* the same */
     ALLOW(readlink),                 /* what kind of file is a VM descriptor? */
     ALLOW(readlinkat),               /* the same */
-    ALLOW(getdents64),               /* the policy's folder */
+    ALLOW(getdents64),               /* the policy's folder, and that of the state */
+    ALLOW(mkdirat),                  /* the folder of the state */
+    ALLOW(renameat),                 /* a file of state is replaced as a whole */
+    ALLOW(renameat2),                /* the same, where there is no other */
+    ALLOW(unlinkat),                 /* and goes with its VM */
     ONLY(fcntl, 1, F_DUPFD_CLOEXEC), /* a lease, out of the message that brought it */
     ONLY(fcntl, 1, F_GETFD),         /* sd-bus, sd-event */
     ONLY(fcntl, 1, F_SETFD),

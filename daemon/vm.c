@@ -9,6 +9,7 @@
 #include "device.h"
 #include "dispatch-kernel.h"
 #include "dispatch-vmm.h"
+#include "removal.h"
 #include "vm.h"
 
 /* How many announcements of a loss a VMM may make between two swaps of a channel before we call it a flood. */
@@ -32,7 +33,7 @@ static int match_region(struct device *device, void *userdata) {
 }
 
 /* The dispatcher tells of a loss. A VMM may well speak of a region that we just ended: that is no fault. */
-static void on_event(void *userdata, uint64_t region, enum ioregion_lease_event_what what) {
+void vm_on_event(void *userdata, uint64_t region, enum ioregion_lease_event_what what) {
     struct event_search search = {.region = region};
     struct vm *vm = userdata;
 
@@ -43,14 +44,26 @@ static void on_event(void *userdata, uint64_t region, enum ioregion_lease_event_
         vm_end(vm, IOREGION_REVOKE_FAILED);
 }
 
-static void on_gone(void *userdata) {
+void vm_on_gone(void *userdata) {
     vm_end(userdata, IOREGION_REVOKE_VM_GONE);
 }
 
-static void vm_free(struct vm *vm) {
+void vm_free(struct vm *vm) {
+    while (vm->devices) {
+        struct device *device = *(struct device **) vm->devices;
+
+        registry_remove_device(device);
+        for (size_t i = 0; i < device->n_mapped; i++)
+            region_map_remove(&vm->map, &device->regions[i].range);
+        device_free(device);
+    }
+    if (vm->kept && vm->broker)
+        keeper_release(&vm->broker->keeper, KEEPER_VM, vm->kept);
     if (vm->account)
         account_refund(vm->account, CHARGE_VM);
     dispatcher_free(vm->dispatcher);
+    while (!TAILQ_EMPTY(&vm->removals))
+        removal_free(TAILQ_FIRST(&vm->removals));
     for (size_t i = 0; i < vm->n_reserved; i++)
         region_map_remove(&vm->map, &vm->reserved[i]);
     free(vm->reserved);
@@ -226,13 +239,32 @@ static int make_dispatcher(struct vm *vm, const struct register_request *request
     int r;
 
     if (vm->dispatch == POLICY_DISPATCH_VMM)
-        return dispatch_vmm_new(&vm->dispatcher, broker->event, lease, on_event, on_gone, vm);
+        return dispatch_vmm_new(&vm->dispatcher, broker->event, lease, false, vm_on_event, vm_on_gone, vm);
     r = dispatch_kernel_new(&vm->dispatcher, broker->event, request->vm_fd, vm->owner->pid, lease, request->pid == 0,
-                            on_event, on_gone, vm);
+                            vm_on_event, vm_on_gone, vm);
     if (r < 0)
         return refuse_binding(vm, r, ret_refusal);
     /* the module took the pid's word for it */
     return identity_exited(vm->owner) ? refuse_binding(vm, -ESRCH, ret_refusal) : 0;
+}
+
+int vm_save(const struct vm *vm, struct refusal *ret_refusal) {
+    int r = keeper_save(&vm->broker->keeper, vm);
+
+    if (r != -EFBIG || !ret_refusal)
+        return r;
+    return refuse(ret_refusal, REFUSAL_QUOTA_EXCEEDED, "VM %s has more than can be written down", vm->name);
+}
+
+/* For the process that comes after this one. */
+static int vm_keep(struct vm *vm, struct refusal *ret_refusal) {
+    int fds[DISPATCHER_FDS_MAX], r;
+    size_t n = vm->dispatcher->type->descriptors(vm->dispatcher, fds);
+
+    r = keeper_hold(&vm->broker->keeper, KEEPER_VM, fds, n, &vm->kept);
+    if (r == -EDQUOT)
+        return refuse(ret_refusal, REFUSAL_QUOTA_EXCEEDED, "the service manager has no room for more descriptors");
+    return r < 0 ? r : vm_save(vm, ret_refusal);
 }
 
 int vm_new(struct vm **ret_vm, struct broker *broker, const struct register_request *request, struct identity *identity,
@@ -248,6 +280,7 @@ int vm_new(struct vm **ret_vm, struct broker *broker, const struct register_requ
     }
     *vm = (struct vm){
         .broker = broker, .owner = identity, .ceiling = request->ceiling, .next_region = 1, .next_channel = 1};
+    TAILQ_INIT(&vm->removals);
     r = adopt(vm, request, ret_refusal);
     if (r < 0)
         return r;
@@ -263,6 +296,7 @@ int vm_new(struct vm **ret_vm, struct broker *broker, const struct register_requ
     r = charge_vm(vm, account, ret_refusal);
     if (r < 0)
         return r;
+    vm->lease_cookie = request->pid ? 0 : lease_cookie(owned); /* who is adopted keeps no lease */
     r = make_dispatcher(vm, request, STEAL(owned), ret_refusal);
     if (r < 0)
         return r;
@@ -271,8 +305,11 @@ int vm_new(struct vm **ret_vm, struct broker *broker, const struct register_requ
         return r;
 
     /* the commit point: what can't be granted never was */
-    r = vm->dispatcher->type->grant(vm->dispatcher, vm->dispatcher->type->features & vm->ceiling & vm->features);
+    r = vm_keep(vm, ret_refusal);
+    if (r >= 0)
+        r = vm->dispatcher->type->grant(vm->dispatcher, vm->dispatcher->type->features & vm->ceiling & vm->features);
     if (r < 0) {
+        keeper_forget(&broker->keeper, vm);
         registry_remove_vm(vm);
         return r;
     }
@@ -286,6 +323,7 @@ void vm_end(struct vm *vm, enum ioregion_revoke_reason reason) {
     if (vm->ending)
         return;
     vm->ending = true;
+    keeper_forget(&broker->keeper, vm); /* should this process end here, the next one hangs up on all of them */
     while (vm->devices)
         device_end(*(struct device **) vm->devices, IOREGION_REVOKE_VM_GONE, "the VM ended", NULL, NULL);
     vm->dispatcher->type->revoke(vm->dispatcher, reason);

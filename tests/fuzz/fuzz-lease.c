@@ -79,7 +79,7 @@ static void play_vmm(struct input *input, sd_event *event) {
 
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 ||
         lease_new(&lease, &leases, event, pair[1], &refusal) < 0 ||
-        dispatch_vmm_new(&dispatcher, event, lease, on_event, on_gone, NULL) < 0)
+        dispatch_vmm_new(&dispatcher, event, lease, false, on_event, on_gone, NULL) < 0)
         abort();
     for (unsigned step; input->size > 0 && dispatcher;) {
         step = next(input) % 6;

@@ -417,6 +417,43 @@ static void test_events(void **state) {
     end(&rig);
 }
 
+/* Another process goes on with the handle, and with what it was told that the module has. */
+static void test_taken_over(void **state) {
+    struct ioregion_lease_region_add half = {.region = 8, .base = BASE + 16, .size = 16}; /* nobody's: where it is */
+    struct ioregion_lease_region_add other = plain;
+    struct channel_ends ends, fresh;
+    int kept[DISPATCHER_FDS_MAX], handle;
+    struct rig rig;
+
+    start(&rig);
+    ends = make_channel(&rig);
+    assert_int_equal(add(&rig, plain, &ends), 0);
+    other.region = half.region;
+    other.base = half.base;
+    other.user_data++;
+    assert_int_equal(add(&rig, other, &ends), 0);
+    assert_int_equal(rig.dispatcher->type->descriptors(rig.dispatcher, kept), 2);
+    handle = fcntl(kept[0], F_DUPFD_CLOEXEC, 3);
+    rig.dispatcher = dispatcher_free(rig.dispatcher);
+    assert_false(has_ended(ends.device));
+
+    assert_return_code(dispatch_kernel_resume(&rig.dispatcher, rig.event, handle, NULL, on_event, on_gone, &rig), 0);
+    assert_int_equal(rig.dispatcher->type->descriptors(rig.dispatcher, kept), 1);
+    assert_int_equal(remove_region(&rig, 7), -ENOENT); /* it was not told yet */
+    assert_return_code(rig.dispatcher->type->restore(rig.dispatcher, &plain), 0);
+    assert_return_code(rig.dispatcher->type->restore(rig.dispatcher, &half), 0);
+    assert_int_equal(remove_region(&rig, 8), 0);
+    fresh = make_channel(&rig);
+    assert_int_equal(swap(&rig, plain.channel, &fresh), 0);
+    assert_true(has_ended(ends.device));
+    rig.dispatcher->type->cut(rig.dispatcher, plain.channel, -1);
+    assert_true(has_ended(fresh.device));
+    assert_int_equal(remove_region(&rig, 7), 0);
+    channel_ends_close(&ends);
+    channel_ends_close(&fresh);
+    end(&rig);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_16_binding),
@@ -431,6 +468,7 @@ int main(void) {
         cmocka_unit_test(test_cut_and_swap),
         cmocka_unit_test(test_swap_half_way),
         cmocka_unit_test(test_events),
+        cmocka_unit_test(test_taken_over),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
