@@ -12,6 +12,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <signal.h>
 #include <sys/ioctl.h>
@@ -95,8 +96,7 @@ static int bind_vm(struct rig *rig, int vm, pid_t pid, bool keep_lease) {
 static void start_unbound(struct rig *rig) {
     int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 
-    if (!dispatch_kernel_available() || kvm < 0)
-        skip();
+    assert_return_code(kvm, errno);
     *rig = (struct rig){.client = -1};
     rig->vm = ioctl(kvm, KVM_CREATE_VM, NULL);
     assert_return_code(rig->vm, errno);
@@ -471,5 +471,9 @@ int main(void) {
         cmocka_unit_test(test_taken_over),
     };
 
+    if (!dispatch_kernel_available() || access("/dev/kvm", R_OK | W_OK) < 0) {
+        puts("there is no /dev/ioregionfd here, or no /dev/kvm: the module's rig has both");
+        return 77;
+    }
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
