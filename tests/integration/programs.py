@@ -42,12 +42,14 @@ class Program:
 
     def said(self, text):
         """The line with this text, the VMMs playing meanwhile."""
+        words = ''
         while True:
             self.case.play_vmms(self.process.stderr)
             line = self.process.stderr.readline().decode()
             if text in line:
                 return line.rstrip()
-            self.case.assertTrue(line, f'{self.name} ended without saying "{text}"')
+            self.case.assertTrue(line, f'{self.name} ended without saying "{text}"; it said: {words}')
+            words += line
 
     def ended(self, status):
         """It has to end by itself; the rest of its words."""
