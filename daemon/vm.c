@@ -225,6 +225,9 @@ static int refuse_binding(const struct vm *vm, int error, struct refusal *ret_re
         return refuse(ret_refusal, REFUSAL_NOT_A_VM, "vm-fd is not a VM of process %d", (int) vm->owner->pid);
     case -EBUSY:
         return refuse(ret_refusal, REFUSAL_VM_EXISTS, "the VM behind vm-fd is registered already, by whatever name");
+    case -EAGAIN:
+        return refuse(ret_refusal, REFUSAL_BUSY, "the VMM of process %d holds its VM up: try again",
+                      (int) vm->owner->pid);
     case -ENOSPC:
         return refuse(ret_refusal, REFUSAL_NO_DISPATCHER, "the VM has no place left on its buses: ask for vmm");
     default:

@@ -6,9 +6,8 @@
  * the access is the region's is decided first: once the lock was dropped the
  * bus may be another, and "not mine" can't be said any more. Then the lock is
  * dropped for as long as the device takes, so that memory slots and the bus
- * can be changed meanwhile, and taken again before the vCPU leaves the region:
- * one who has seen the region empty, and then waited for a grace period, knows
- * that no vCPU runs this code for it any more.
+ * can be changed meanwhile. The region may have left the bus when the vCPU
+ * comes back, and be its own alone.
  */
 
 #include <linux/log2.h>
@@ -29,6 +28,7 @@ static bool enter(struct ioregion *region, struct ioregion_exchange *ex)
 	spin_lock(&region->lock);
 	ours = !region->dead && !is_gone(region);
 	if (ours) {
+		kref_get(&region->ref);
 		ex->region = region;
 		INIT_LIST_HEAD(&ex->queued);
 		init_completion(&ex->wake);
@@ -42,9 +42,8 @@ static void leave(struct ioregion *region, struct ioregion_exchange *ex)
 {
 	spin_lock(&region->lock);
 	list_del(&ex->inside);
-	if (region->dead && list_empty(&region->inside))
-		wake_up_all(&region->idle);
 	spin_unlock(&region->lock);
+	ioregion_put(region);
 }
 
 /* When waiting for another channel is over: at once, unless the region is to be held. */

@@ -11,12 +11,16 @@
 
 #include <linux/anon_inodes.h>
 #include <linux/file.h>
+#include <linux/jiffies.h>
 #include <linux/magic.h>
+#include <linux/sched.h>
 #include <linux/sched/task.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 
 #include "internal.h"
+
+#define SENTINEL_BUS KVM_VIRTIO_CCW_NOTIFY_BUS
 
 static void sentinel_destructor(struct kvm_io_device *dev)
 {
@@ -33,10 +37,20 @@ static const struct kvm_io_device_ops sentinel_ops = {
 	.destructor	= sentinel_destructor,
 };
 
-static bool match_open_sentinel(struct kvm_io_device *dev, void *arg)
+static bool is_sentinel(struct kvm_io_device *dev, void *arg)
 {
-	return dev->ops == &sentinel_ops &&
-	       !container_of(dev, struct ioregion_vm, sentinel)->closed;
+	return dev->ops == &sentinel_ops;
+}
+
+static bool is_open_sentinel(struct kvm_io_device *dev, void *arg)
+{
+	return is_sentinel(dev, arg) &&
+	       !READ_ONCE(container_of(dev, struct ioregion_vm, sentinel)->closed);
+}
+
+static bool is_this(struct kvm_io_device *dev, void *arg)
+{
+	return dev == arg;
 }
 
 /*
@@ -70,24 +84,57 @@ static int check_owner(struct kvm *kvm, pid_t nr)
 	return ret;
 }
 
-/* From here on the VM's end is known. */
+/* Nobody looks at this bus but under slots_lock: so no grace period is needed, here and below. */
 static int put_sentinel(struct ioregion_vm *vm, struct kvm *kvm)
 {
-	int ret = -EBUSY;
+	struct kvm_io_bus *replaced = NULL;
+	int ret;
+
+	if (ioregion_bus_count(kvm, SENTINEL_BUS, is_open_sentinel, NULL))
+		return -EBUSY;
+	if (ioregion_bus_count(kvm, SENTINEL_BUS, is_sentinel, NULL))
+		return -EAGAIN;
+	vm->kvm = kvm;
+	kref_get(&vm->ref);
+	ret = ioregion_bus_insert(kvm, SENTINEL_BUS, (unsigned long)vm, 1, &vm->sentinel,
+				  &replaced);
+	if (ret) {
+		vm->kvm = NULL;
+		ioregion_vm_put(vm);
+	}
+	kfree(replaced);
+	return ret;
+}
+
+/* From here on the VM's end is known. A handle that was closed just now may have left something. */
+static int bind_to(struct ioregion_vm *vm, struct kvm *kvm)
+{
+	unsigned long until = jiffies + IOREGION_PATIENCE;
+	int ret;
+
+	for (;;) {
+		if (!ioregion_lock_slots(kvm))
+			return -EAGAIN;
+		ret = put_sentinel(vm, kvm);
+		mutex_unlock(&kvm->slots_lock);
+		if (ret != -EAGAIN || time_after(jiffies, until))
+			return ret;
+		schedule_timeout_uninterruptible(1);
+	}
+}
+
+/* The last of a sweep: a next handle may come. Without memory it can't, until the VM ends. */
+void ioregion_vm_unbind(struct ioregion_vm *vm, struct kvm *kvm)
+{
+	struct kvm_io_bus *replaced = NULL;
 
 	mutex_lock(&kvm->slots_lock);
-	if (!ioregion_bus_count(kvm, IOREGION_SENTINEL_BUS, match_open_sentinel, NULL)) {
-		vm->kvm = kvm;
-		kref_get(&vm->ref);
-		ret = ioregion_bus_insert(kvm, IOREGION_SENTINEL_BUS, (unsigned long)vm, 1,
-					  &vm->sentinel);
-		if (ret) {
-			vm->kvm = NULL;
-			ioregion_vm_put(vm);
-		}
-	}
+	if (ioregion_bus_count(kvm, SENTINEL_BUS, is_this, &vm->sentinel))
+		replaced = ioregion_bus_remove(kvm, SENTINEL_BUS, is_this, &vm->sentinel);
 	mutex_unlock(&kvm->slots_lock);
-	return ret;
+	if (replaced)
+		sentinel_destructor(&vm->sentinel);
+	kfree(replaced);
 }
 
 static struct ioregion_vm *vm_new(void)
@@ -103,6 +150,7 @@ static struct ioregion_vm *vm_new(void)
 	init_waitqueue_head(&vm->wait);
 	spin_lock_init(&vm->kvm_lock);
 	kvm_iodevice_init(&vm->sentinel, &sentinel_ops);
+	ioregion_sweep_init(vm);
 	return vm;
 }
 
@@ -122,7 +170,7 @@ static long bind_kvm(struct kvm *kvm)
 	}
 	stream_open(file_inode(file), file);
 	fd = get_unused_fd_flags(O_CLOEXEC);
-	ret = fd < 0 ? fd : put_sentinel(vm, kvm);
+	ret = fd < 0 ? fd : bind_to(vm, kvm);
 	if (ret) {
 		if (fd >= 0)
 			put_unused_fd(fd);

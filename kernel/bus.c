@@ -4,12 +4,11 @@
  *
  * A bus is an array, sorted by address, that vCPUs read under kvm->srcu. It is
  * never changed in place: a copy takes its place, under kvm->slots_lock, and
- * the old one is freed after a grace period. KVM frees what we put there, so
- * it comes from kmalloc().
+ * the old one is the caller's, to be freed after a grace period. KVM frees what
+ * we put there, so it comes from kmalloc().
  */
 
 #include <linux/slab.h>
-#include <linux/srcu.h>
 
 #include "internal.h"
 
@@ -66,7 +65,7 @@ unsigned int ioregion_bus_count(struct kvm *kvm, enum kvm_bus idx, ioregion_matc
  * NR_IOBUS_DEVS, as in KVM.
  */
 int ioregion_bus_insert(struct kvm *kvm, enum kvm_bus idx, gpa_t addr, int len,
-			struct kvm_io_device *dev)
+			struct kvm_io_device *dev, struct kvm_io_bus **ret_replaced)
 {
 	struct kvm_io_bus *bus = kvm_get_bus(kvm, idx), *new_bus;
 	int i;
@@ -88,46 +87,29 @@ int ioregion_bus_insert(struct kvm *kvm, enum kvm_bus idx, gpa_t addr, int len,
 	       flex_array_size(bus, range, bus->dev_count - i));
 	new_bus->dev_count++;
 	rcu_assign_pointer(kvm->buses[idx], new_bus);
-	synchronize_srcu_expedited(&kvm->srcu);
-	kfree(bus);
+	*ret_replaced = bus;
 	return 0;
 }
 
-/* The grace period also sees out the last vCPUs that were inside; all devices that go share one. */
-static void destroy_matching(struct kvm_io_bus *bus, ioregion_match_t match, void *arg)
-{
-	int i;
-
-	for (i = 0; i < bus->dev_count; i++)
-		if (match(bus->range[i].dev, arg))
-			bus->range[i].dev->ops->destructor(bus->range[i].dev);
-}
-
 /*
- * Take out what matches, and call the destructors. Without memory for the
- * copy, dead devices stay until the VM ends: they refuse all accesses, and
- * hold their reference.
+ * Take out what @take says, which is asked once for each device, and may not
+ * forget those. Returns the bus that was replaced; NULL without memory for the
+ * copy: then nothing was taken.
  */
-void ioregion_bus_remove(struct kvm *kvm, enum kvm_bus idx, ioregion_match_t match, void *arg)
+struct kvm_io_bus *ioregion_bus_remove(struct kvm *kvm, enum kvm_bus idx, ioregion_match_t take,
+				       void *arg)
 {
-	unsigned int count = ioregion_bus_count(kvm, idx, match, arg);
 	struct kvm_io_bus *bus = kvm_get_bus(kvm, idx), *new_bus;
 	int i;
 
-	if (!count)
-		return;
-	new_bus = kmalloc(struct_size(bus, range, bus->dev_count - count), GFP_KERNEL);
-	if (!new_bus) {
-		synchronize_srcu_expedited(&kvm->srcu);
-		return;
-	}
+	new_bus = kmalloc(struct_size(bus, range, bus->dev_count), GFP_KERNEL);
+	if (!new_bus)
+		return NULL;
 	*new_bus = *bus;
 	new_bus->dev_count = 0;
 	for (i = 0; i < bus->dev_count; i++)
-		if (!match(bus->range[i].dev, arg))
+		if (!take(bus->range[i].dev, arg))
 			new_bus->range[new_bus->dev_count++] = bus->range[i];
 	rcu_assign_pointer(kvm->buses[idx], new_bus);
-	synchronize_srcu_expedited(&kvm->srcu);
-	destroy_matching(bus, match, arg);
-	kfree(bus);
+	return bus;
 }

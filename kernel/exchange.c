@@ -59,6 +59,10 @@ static void pump(struct ioregion_channel *channel, struct ioregion_exchange *sel
 
 	while (!list_empty(&channel->queue)) {
 		ex = list_first_entry(&channel->queue, struct ioregion_exchange, queued);
+		if (READ_ONCE(ex->region->dead)) { /* knows, and may be long in leaving */
+			list_del_init(&ex->queued);
+			continue;
+		}
 		if (channel->owed && wants_response(&ex->cmd))
 			break;
 		if (!ring_full(channel))

@@ -14,7 +14,7 @@
  * Locks, outermost first:
  *
  *   vm->lock (mutex)       changes of regions, vm->regions, region->told
- *   kvm->slots_lock        the VM's buses; KVM's
+ *   kvm->slots_lock        the VM's buses; KVM's, and a VMM may hold it for long
  *   region->lock           region->dead, channel, inside
  *   channel->lock          all of a channel
  *   vm->kvm_lock           vm->kvm
@@ -29,6 +29,7 @@
 #include <linux/mutex.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
+#include <linux/workqueue.h>
 #include <kvm/iodev.h>
 
 #include <ioregion/ioregionfd.h>
@@ -38,6 +39,8 @@
 #define IOREGION_TIMEOUT_USEC	1000000ULL
 /* Commands that a device has not read yet; all but one of them posted. */
 #define IOREGION_RING		64
+/* How long a caller waits for what a VMM may hold up: for a sweep, and again for slots_lock. */
+#define IOREGION_PATIENCE	msecs_to_jiffies(100)
 
 struct ioregion;
 struct ioregion_vm;
@@ -90,7 +93,7 @@ struct ioregion {
 	bool dead;
 	struct ioregion_channel *channel;
 	struct list_head inside;	/* exchanges of vCPUs in this region */
-	wait_queue_head_t idle;		/* dead, and nobody inside */
+	struct list_head gone;		/* in vm->gone */
 
 	atomic64_t reads, writes, posted, failures, timeouts;
 };
@@ -104,6 +107,15 @@ struct ioregion_vm {
 	struct kvm *kvm;		/* not a reference; NULL when it is gone */
 	struct kvm_io_device sentinel;	/* its destructor tells of the VM's end */
 	bool closed;
+
+	/* sweep.c */
+	struct work_struct sweep;
+	atomic_t sweeps;		/* asked for, not through */
+	wait_queue_head_t swept;
+	bool held_up;			/* by the VMM: somebody waited in vain */
+	struct kvm *held;		/* handed to the sweep: a reference, */
+	struct kvm_io_bus *replaced;	/* and a bus to be freed */
+	struct list_head gone;		/* the sweep's: regions that it took from the buses */
 };
 
 /* time.c: deadlines saturate, so that any number of microseconds is valid */
@@ -165,22 +177,33 @@ long ioregion_cut(struct ioregion_vm *vm, const struct kvm_ioregion *desc);
 long ioregion_get_stats(struct ioregion_vm *vm, struct ioregionfd_stats *stats);
 
 /* bind.c */
-#define IOREGION_SENTINEL_BUS	KVM_VIRTIO_CCW_NOTIFY_BUS
 long ioregion_vm_bind(const struct ioregionfd_bind_vm *bind);
+void ioregion_vm_unbind(struct ioregion_vm *vm, struct kvm *kvm);
 
 /* vm.c */
 extern const struct file_operations ioregion_vm_fops;
 void ioregion_vm_put(struct ioregion_vm *vm);
 struct kvm *ioregion_vm_get_kvm(struct ioregion_vm *vm);
+void ioregion_vm_forget_dead(struct ioregion_vm *vm);
+
+/* sweep.c */
+int ioregion_sweepers_start(void);
+void ioregion_sweepers_stop(void);
+void ioregion_sweep_init(struct ioregion_vm *vm);
 void ioregion_vm_sweep(struct ioregion_vm *vm);
+bool ioregion_lock_slots(struct kvm *kvm);
+int ioregion_change_begin(struct ioregion_vm *vm, struct kvm **ret_kvm);
+void ioregion_change_end(struct ioregion_vm *vm, struct kvm *kvm,
+			 struct kvm_io_bus *replaced);
 
 /* bus.c: all with the VM's slots_lock held */
 typedef bool (*ioregion_match_t)(struct kvm_io_device *dev, void *arg);
 unsigned int ioregion_bus_count(struct kvm *kvm, enum kvm_bus idx,
 				ioregion_match_t match, void *arg);
 int ioregion_bus_insert(struct kvm *kvm, enum kvm_bus idx, gpa_t addr, int len,
-			struct kvm_io_device *dev);
-void ioregion_bus_remove(struct kvm *kvm, enum kvm_bus idx,
-			 ioregion_match_t match, void *arg);
+			struct kvm_io_device *dev,
+			struct kvm_io_bus **ret_replaced);
+struct kvm_io_bus *ioregion_bus_remove(struct kvm *kvm, enum kvm_bus idx,
+				       ioregion_match_t take, void *arg);
 
 #endif

@@ -66,7 +66,14 @@ static struct miscdevice ioregionfd_device = {
 
 static int __init ioregionfd_init(void)
 {
-	return misc_register(&ioregionfd_device);
+	int ret = ioregion_sweepers_start();
+
+	if (ret)
+		return ret;
+	ret = misc_register(&ioregionfd_device);
+	if (ret)
+		ioregion_sweepers_stop();
+	return ret;
 }
 
 /*
@@ -77,6 +84,7 @@ static int __init ioregionfd_init(void)
 static void __exit ioregionfd_exit(void)
 {
 	misc_deregister(&ioregionfd_device);
+	ioregion_sweepers_stop();
 	synchronize_rcu_tasks();
 }
 

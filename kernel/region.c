@@ -2,10 +2,11 @@
 /*
  * A region: a device on one of the VM's buses.
  *
- * Two references: one of the bus, given back by the destructor, which KVM calls
- * when the VM ends and bus.c when it takes the region out; and one of the list
- * vm->regions. A region dies once, by whoever comes first; from then on no vCPU
- * enters, and those inside leave without the device.
+ * References: one of the bus, given back by the destructor, which KVM calls when
+ * the VM ends, or by sweep.c when it has taken the region out; one of the list
+ * vm->regions; and one of each vCPU inside. A region dies once, by whoever comes
+ * first; from then on no vCPU enters, those inside leave without the device, and
+ * no command of theirs is sent.
  */
 
 #include <linux/slab.h>
@@ -48,7 +49,6 @@ struct ioregion *ioregion_new(struct ioregion_vm *vm, const struct kvm_ioregion 
 	region->channel = channel;
 	spin_lock_init(&region->lock);
 	INIT_LIST_HEAD(&region->inside);
-	init_waitqueue_head(&region->idle);
 	return region;
 }
 

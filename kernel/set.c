@@ -69,18 +69,18 @@ static int insert(struct ioregion *region)
 {
 	const struct kvm_ioregion *desc = &region->desc;
 	enum kvm_bus bus = ioregion_bus(desc);
-	struct kvm *kvm = ioregion_vm_get_kvm(region->vm);
-	int ret = -ENOSPC;
+	struct kvm_io_bus *replaced = NULL;
+	struct kvm *kvm;
+	int ret = ioregion_change_begin(region->vm, &kvm);
 
-	if (!kvm)
-		return -ESRCH;
+	if (ret)
+		return ret;
 	kref_get(&region->ref);
-	mutex_lock(&kvm->slots_lock);
+	ret = -ENOSPC;
 	if (ioregion_bus_count(kvm, bus, match_ours, NULL) < IOREGION_MAX_REGIONS)
 		ret = ioregion_bus_insert(kvm, bus, desc->guest_paddr, desc->memory_size,
-					  &region->dev);
-	mutex_unlock(&kvm->slots_lock);
-	kvm_put_kvm(kvm);
+					  &region->dev, &replaced);
+	ioregion_change_end(region->vm, kvm, replaced);
 	if (ret)
 		ioregion_put(region);
 	return ret;
@@ -179,6 +179,7 @@ static int delete(struct ioregion_vm *vm, const struct kvm_ioregion *desc)
 		return -ENOENT;
 	trace_ioregionfd_region("delete", desc);
 	ioregion_kill(region);
+	ioregion_vm_forget_dead(vm);
 	ioregion_vm_sweep(vm);
 	return 0;
 }

@@ -5,7 +5,7 @@
  * It does not hold the VM alive. vm->kvm is valid as long as it is not NULL,
  * under vm->kvm_lock, which the sentinel's destructor takes to clear it (see
  * bind.c); kvm_get_kvm_safe() tells whether the VM is already on its way out.
- * References to the VM are given back before we return.
+ * Such references are given back by the sweep, who may then have to end the VM.
  */
 
 #include <linux/poll.h>
@@ -28,17 +28,7 @@ void ioregion_vm_put(struct ioregion_vm *vm)
 	kref_put(&vm->ref, vm_free);
 }
 
-static bool match_dev(struct kvm_io_device *dev, void *arg)
-{
-	return dev == arg;
-}
-
-static bool match_dead(struct kvm_io_device *dev, void *arg)
-{
-	return ioregion_dev_is_ours(dev) && ioregion_of(dev)->vm == arg && ioregion_of(dev)->dead;
-}
-
-/* A reference for a moment; NULL when the VM is gone or going. */
+/* A reference, for the sweep to give back; NULL when the VM is gone or going. */
 struct kvm *ioregion_vm_get_kvm(struct ioregion_vm *vm)
 {
 	struct kvm *kvm;
@@ -51,40 +41,11 @@ struct kvm *ioregion_vm_get_kvm(struct ioregion_vm *vm)
 	return kvm;
 }
 
-static bool is_idle(struct ioregion *region)
-{
-	bool idle;
-
-	spin_lock(&region->lock);
-	idle = list_empty(&region->inside);
-	spin_unlock(&region->lock);
-	return idle;
-}
-
-/*
- * Remove dead regions, and the sentinel once the handle is closed; with
- * vm->lock. vCPUs inside were woken and do not sleep again, and they need none
- * of our locks for long, so this wait is short. Where the VM is gone, the
- * destructors have dropped the bus's references, or are about to.
- */
-void ioregion_vm_sweep(struct ioregion_vm *vm)
+/* Dead regions leave the list, with vm->lock; the buses' references keep them for the sweep. */
+void ioregion_vm_forget_dead(struct ioregion_vm *vm)
 {
 	struct ioregion *region, *next;
-	struct kvm *kvm;
 
-	list_for_each_entry(region, &vm->regions, list)
-		if (READ_ONCE(region->dead))
-			wait_event(region->idle, is_idle(region));
-	kvm = ioregion_vm_get_kvm(vm);
-	if (kvm) {
-		mutex_lock(&kvm->slots_lock);
-		ioregion_bus_remove(kvm, KVM_MMIO_BUS, match_dead, vm);
-		ioregion_bus_remove(kvm, KVM_PIO_BUS, match_dead, vm);
-		if (vm->closed)
-			ioregion_bus_remove(kvm, IOREGION_SENTINEL_BUS, match_dev, &vm->sentinel);
-		mutex_unlock(&kvm->slots_lock);
-		kvm_put_kvm(kvm);
-	}
 	list_for_each_entry_safe(region, next, &vm->regions, list) {
 		if (!READ_ONCE(region->dead))
 			continue;
@@ -99,9 +60,10 @@ static int vm_release(struct inode *inode, struct file *file)
 	struct ioregion *region;
 
 	mutex_lock(&vm->lock);
-	vm->closed = true;
 	list_for_each_entry(region, &vm->regions, list)
 		ioregion_kill(region);
+	smp_store_release(&vm->closed, true); /* who sees it sees all regions dead */
+	ioregion_vm_forget_dead(vm);
 	ioregion_vm_sweep(vm);
 	mutex_unlock(&vm->lock);
 	ioregion_vm_put(vm);

@@ -21,7 +21,8 @@
  *
  * Every ioctl checks all of its argument and changes nothing when it fails. EFAULT, for an
  * argument that can't be read or written, and ENOTTY, for an unknown ioctl, are not listed
- * below.
+ * below. No call but a device's read() waits for anything that a VMM, a guest or a device may
+ * hold up; but for a moment, 0.2 s at most, binding and adding do, and fail then. Try again.
  */
 
 #include <linux/ioctl.h>
@@ -158,8 +159,9 @@ struct ioregionfd_stats {
 
 /*
  * A VM handle. EBADF vm_fd is not open; EINVAL it is no VM's, or flags; ESRCH no such process;
- * EPERM its address space is not that of the VM; EBUSY there is a handle for this VM; ENOSPC,
- * EMFILE, ENFILE, ENOMEM. The caller should close the VM descriptor: that one does keep the VM
+ * EPERM its address space is not that of the VM; EBUSY there is a handle for this VM; EAGAIN its
+ * VMM holds the VM up, or so it did when a former handle was closed; ENOSPC, EMFILE, ENFILE,
+ * ENOMEM. The caller should close the VM descriptor: that one does keep the VM
  * alive.
  *
  * read() gives an event (struct ioregionfd_event) and never waits for one: EAGAIN without one, 0
@@ -184,15 +186,16 @@ struct ioregionfd_stats {
  * without HOLD; EBADF fd is not open; ENXIO it is no ioregionfd; EBUSY it is in use for another
  * VM; EPIPE it has ended; EEXIST the range overlaps what is on the VM's bus, the VM's memory or
  * the local APIC's page as KVM has it, or the ioregionfd has this user_data; ENOSPC max_regions,
- * or the bus is full; ESRCH the VM is gone; ENOMEM. What the VM gets later may still hide it.
+ * or the bus is full; EBUSY, too, while the VMM holds the VM up: a vCPU in a page fault that
+ * nobody resolves, say; ESRCH the VM is gone; ENOMEM. What the VM gets later may still hide it.
  *
  * Swap: a region of the same address and size that differs in fd alone gets the other
  * ioregionfd, and its former one ends, which is a loss for other regions on that; accesses that
  * waited go on. EEXIST if it differs in more. The same ioregionfd again changes nothing.
  *
- * Delete (fd is -1): accesses that wait are ended, with ones; on return no vCPU is inside the
- * region. Other fields but address, size, and KVM_IOREGION_PIO must be valid and do not matter.
- * ENOENT no such region.
+ * Delete (fd is -1): accesses that wait are ended, with ones; from the return on no access enters
+ * the region, and no command of it is sent. Other fields but address, size, and KVM_IOREGION_PIO
+ * must be valid and do not matter. ENOENT no such region.
  */
 #define KVM_SET_IOREGION _IOW(IOREGIONFD_IOC, 0x03, struct kvm_ioregion)
 

@@ -31,7 +31,7 @@
 static const struct test *const themes[] = {
     tests_errors,      tests_ranges, tests_wire,    tests_deadline, tests_disconnect,
     tests_concurrency, tests_kill,   tests_hostile, tests_observe,  tests_linger,
-    tests_lifetime,    NULL,
+    tests_stuck,       tests_lifetime, NULL,
 };
 static const struct test *const measurements[] = {benches, NULL};
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -37,6 +38,26 @@ int module_references(const char *name) {
         count = -1;
     fclose(file);
     return count;
+}
+
+int references_fall_to(const char *name, int references) {
+    for (unsigned i = 0; i < 500 && module_references(name) != references; i++)
+        usleep(10000);
+    return module_references(name);
+}
+
+long kmalloc_objects(const char *size) {
+    FILE *file = fopen("/proc/slabinfo", "re");
+    char line[512], name[64];
+    long total = 0, active;
+
+    if (!file)
+        return -1;
+    while (fgets(line, sizeof(line), file))
+        if (sscanf(line, "%63s %ld", name, &active) == 2 && strncmp(name, "kmalloc-", 8) == 0 && strstr(name, size))
+            total += active;
+    fclose(file);
+    return total;
 }
 
 int module_set(const char *name, const char *parameter, const char *value) {

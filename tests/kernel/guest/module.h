@@ -10,5 +10,13 @@ int module_set(const char *name, const char *parameter, const char *value);
 
 /* Of a loaded module; -1 when it is not loaded. */
 int module_references(const char *name);
+/* The same, once they are so few, or after 5 s: some are given back from work queues. */
+int references_fall_to(const char *name, int references);
+
+/*
+ * Objects in the general caches of kmalloc(), from which all that the module and the buses take comes; in those whose
+ * names contain @size.
+ */
+long kmalloc_objects(const char *size);
 
 #endif

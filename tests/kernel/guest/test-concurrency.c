@@ -124,7 +124,7 @@ static void unblock(struct blocked *blocked) {
     vm_free(&blocked->vm);
 }
 
-/* 43: the delete returns when nobody is inside, and a new region may take the place at once */
+/* 43: a delete ends the access at once, and a new region may take the place at once */
 static void delete_while_blocked(void) {
     uint64_t start = now_msec();
     struct blocked blocked;
@@ -328,6 +328,15 @@ struct churn {
     int stop;
 };
 
+/* Of a VM that has no time for the module, EBUSY: try again. */
+static int region_set_patiently(int handle, struct kvm_ioregion region) {
+    int r = -EBUSY;
+
+    for (unsigned i = 0; i < 20 && r == -EBUSY; i++)
+        r = region_set(handle, region);
+    return r;
+}
+
 static void *churn(void *argument) {
     struct churn *state = argument;
     pthread_t device;
@@ -337,7 +346,7 @@ static void *churn(void *argument) {
 
         region.flags = i & 1 ? KVM_IOREGION_POSTED_WRITES : IOREGIONFD_REGION_REPLAY;
         device_start(&device, region.fd);
-        CHECK_EQ(region_set(state->vm->handle, region), 0);
+        CHECK_EQ(region_set_patiently(state->vm->handle, region), 0);
         if (i & 2) {
             int other = channel_new(0), former = region.fd;
             pthread_t second;

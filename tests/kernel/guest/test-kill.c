@@ -130,12 +130,8 @@ static void check_vmm_result(struct scene *scene) {
 
 /* References fall with the processes; KVM gives the last ones back from a work queue, so there is a little patience. */
 static void check_nothing_left(int ours, int kvms) {
-    for (unsigned i = 0; i < 500 && module_references("ioregionfd") != ours; i++)
-        usleep(10000);
-    CHECK_EQ(module_references("ioregionfd"), ours);
-    for (unsigned i = 0; i < 500 && module_references("kvm_amd") != kvms; i++)
-        usleep(10000);
-    CHECK_EQ(module_references("kvm_amd"), kvms);
+    CHECK_EQ(references_fall_to("ioregionfd", ours), ours);
+    CHECK_EQ(references_fall_to("kvm_amd", kvms), kvms);
 }
 
 /* All orders. Whoever goes first tells what the vCPU gets: nothing, or ones. */
