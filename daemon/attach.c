@@ -119,7 +119,6 @@ static void exchange(struct attachment *a) {
         EXCHANGE(channel->fd, a->channels[i].dispatcher);
         channel->cookie = cookie_of(channel->fd);
         channel->open = !channel->open; /* what is attached anew was cut, or never open */
-        channel->events = 0;
     }
     if (!a->resume)
         return;
@@ -276,6 +275,7 @@ static void ask_for_swaps(struct attachment *a) {
 
     a->pending = 1;
     for (size_t i = 0; i < device->n_channels && a->error == 0; i++) {
+        device->channels[i].events = 0; /* the new channel may be lost, too, whatever becomes of the resume */
         a->pending++;
         asked(a, dispatcher->type->swap(dispatcher, device->channels[i].id, &a->channels[i], on_answer, a));
     }
