@@ -363,6 +363,8 @@ static int dispatch_kernel_take(struct dispatch_kernel *d, sd_event *event, int 
     if (handle < 0)
         return handle;
     r = sd_event_add_io(event, &d->events, handle, EPOLLIN, on_handle, d);
+    if (r >= 0) /* before leases: who breaks the protocol and hangs up did so in this order */
+        r = sd_event_source_set_priority(d->events, SD_EVENT_PRIORITY_IMPORTANT);
     if (r >= 0 && lease)
         lease_set_handlers(lease, on_message, on_ended, d);
     return r;
