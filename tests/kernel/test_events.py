@@ -5,6 +5,7 @@ import os
 import signal
 import unittest
 
+import protocol
 import rig
 from machine import Machine
 from rig import region
@@ -27,6 +28,17 @@ class Events(rig.Case):
             device.lease.close()
         os.kill(self.daemon.pid, signal.SIGCONT)
         self.wait_until(lambda: not self.manager('ListDevices')[0])
+
+    def test_45_release_while_the_guest_waits(self):
+        vmm = self.register(dispatch='kernel', machine=Machine)
+        device = self.attach(regions=[region('pio', 0x200, 1)], on_disconnect='hold')
+        vmm.ask('pio', 0x200, 1)
+        self.assertEqual(len(protocol.receive_packet(device.channels[0])), 32)
+        device.release()
+        self.assertEqual(vmm.answer(), 0xff)
+        self.wait_until(lambda: not vmm.regions)
+        vmm.ask('pio', 0x200, 1)
+        self.assertIsNone(vmm.answer(), 'the VMM itself is asked again')
 
 
 if __name__ == '__main__':
