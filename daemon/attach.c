@@ -78,6 +78,15 @@ void attachment_fail(struct attachment *a, int error, const struct refusal *refu
     attachment_finish(a, error, refusal, NULL);
 }
 
+/* After the swaps: unless the dispatcher refused one, the device was there for a moment. */
+static void resume_fail(struct attachment *a, int error, const struct refusal *refusal) {
+    struct device *device = a->error == 0 ? a->device : NULL;
+
+    attachment_fail(a, error, refusal);
+    if (device)
+        device_lost_again(device);
+}
+
 static int send_grant(struct attachment *a, const struct device *device, struct lease *lease) {
     const struct ioregion_lease_grant grant = {
         .header = {.type = IOREGION_LEASE_GRANT, .size = sizeof(grant)},
@@ -119,7 +128,6 @@ static void exchange(struct attachment *a) {
         EXCHANGE(channel->fd, a->channels[i].dispatcher);
         channel->cookie = cookie_of(channel->fd);
         channel->open = !channel->open; /* what is attached anew was cut, or never open */
-        channel->events = 0;
     }
     if (!a->resume)
         return;
@@ -173,7 +181,7 @@ static void attachment_commit(struct attachment *a) {
     if (r >= 0)
         r = write_and_grant(a, &refusal);
     if (r < 0)
-        return attachment_fail(a, r, &refusal);
+        return resume ? resume_fail(a, r, &refusal) : attachment_fail(a, r, &refusal);
 
     if (resume)
         a->lease = lease_revoke(a->lease, IOREGION_REVOKE_RESUMED); /* what the old process held is taken away */
@@ -211,7 +219,9 @@ static void attachment_conclude(struct attachment *a) {
 
     if (r == 0) {
         r = check_new_policy(a, &refusal);
-        return r < 0 ? attachment_fail(a, r, &refusal) : attachment_commit(a);
+        if (r < 0)
+            return a->resume ? resume_fail(a, r, &refusal) : attachment_fail(a, r, &refusal);
+        return attachment_commit(a);
     }
     switch (r) {
     case -ETIMEDOUT:
@@ -276,6 +286,7 @@ static void ask_for_swaps(struct attachment *a) {
 
     a->pending = 1;
     for (size_t i = 0; i < device->n_channels && a->error == 0; i++) {
+        device->channels[i].events = 0; /* the new channel may be lost, too, whatever becomes of the resume */
         a->pending++;
         asked(a, dispatcher->type->swap(dispatcher, device->channels[i].id, &a->channels[i], on_answer, a));
     }
@@ -284,7 +295,7 @@ static void ask_for_swaps(struct attachment *a) {
 
 /* While a resume waits, its own lease is all that can go wrong on the client's side. */
 static void on_resume_lease_ended(struct lease *lease, void *userdata) {
-    attachment_fail(userdata, -ECONNRESET, NULL);
+    resume_fail(userdata, -ECONNRESET, NULL);
 }
 
 static int resume_begin(struct attachment *a, struct device *device, const struct attach_terms *terms) {

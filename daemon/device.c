@@ -68,9 +68,8 @@ static void device_hold(struct device *device, const char *reason) {
         device_set_state(device, DEVICE_FAILED, "no memory to hold the device");
 }
 
-/* The device went away, quietly or not. May free it. */
-static void device_disconnected(struct device *device, const char *reason) {
-    device->disconnected = true;
+/* What the guest meets from now on is what the device chose for its absence. May free it. */
+static void device_be_absent(struct device *device, const char *reason) {
     switch (device->on_disconnect) {
     case IOREGION_ON_DISCONNECT_ONES:
         return device_set_state(device, DEVICE_FAILED, reason);
@@ -79,6 +78,16 @@ static void device_disconnected(struct device *device, const char *reason) {
     case IOREGION_ON_DISCONNECT_REMOVE:
         return device_end(device, 0, reason, NULL, NULL);
     }
+}
+
+/* The device went away, quietly or not. May free it. */
+static void device_disconnected(struct device *device, const char *reason) {
+    device->disconnected = true;
+    device_be_absent(device, reason);
+}
+
+void device_lost_again(struct device *device) {
+    device_be_absent(device, "the device came back and hung up at once");
 }
 
 void device_channel_lost(struct device *device, enum ioregion_lease_event_what what) {

@@ -32,6 +32,12 @@ struct ioregion_lease_region_add region_message(const struct region *region);
 /* The dispatcher saw the device's channel end, miss a deadline, or break the protocol. */
 void device_channel_lost(struct device *device, enum ioregion_lease_event_what what);
 
+/*
+ * A resume put new channels in place of the lost ones, and then came to nothing: the dispatcher saw those end, and
+ * meets that as any end of a channel, whatever the device was before. May free it.
+ */
+void device_lost_again(struct device *device);
+
 /* The lease hung up: as if its handler had run. Frees the lease; may free the device. */
 void device_lease_lost(struct device *device);
 

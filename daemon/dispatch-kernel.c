@@ -14,6 +14,7 @@
 struct kernel_region {
     uint64_t id;
     uint32_t channel;
+    bool told; /* of the channel's loss, since the last swap */
     struct kvm_ioregion desc;
 };
 
@@ -128,11 +129,13 @@ struct channel_walk {
 };
 
 static void swap_region(const void *node, VISIT visit, void *userdata) {
-    const struct kernel_region *region = *(struct kernel_region *const *) node;
+    struct kernel_region *region = *(struct kernel_region *const *) node;
     struct channel_walk *walk = userdata;
 
-    if ((visit == postorder || visit == leaf) && region->channel == walk->channel && walk->error == 0)
+    if ((visit == postorder || visit == leaf) && region->channel == walk->channel && walk->error == 0) {
+        region->told = false;
         walk->error = set_region(walk->d, &region->desc, walk->fd);
+    }
 }
 
 static int kernel_swap(struct dispatcher *dispatcher, uint32_t channel, const struct channel_ends *ends,
@@ -277,17 +280,39 @@ static int on_message(struct lease *lease, const struct ioregion_lease_header *m
 
 struct range_walk {
     const struct ioregionfd_event *event;
-    uint64_t id; /* 0: none */
+    struct kernel_region *found;
 };
 
 static void match_range(const void *node, VISIT visit, void *userdata) {
-    const struct kernel_region *region = *(struct kernel_region *const *) node;
+    struct kernel_region *region = *(struct kernel_region *const *) node;
     struct range_walk *walk = userdata;
 
     if ((visit == postorder || visit == leaf) && region->desc.guest_paddr == walk->event->guest_paddr &&
         region->desc.memory_size == walk->event->memory_size &&
         !((region->desc.flags ^ walk->event->flags) & KVM_IOREGION_PIO))
-        walk->id = region->id;
+        walk->found = region;
+}
+
+struct told_walk {
+    uint32_t channel;
+    bool told;
+};
+
+static void match_told(const void *node, VISIT visit, void *userdata) {
+    const struct kernel_region *region = *(struct kernel_region *const *) node;
+    struct told_walk *walk = userdata;
+
+    if ((visit == postorder || visit == leaf) && region->channel == walk->channel)
+        walk->told |= region->told;
+}
+
+/* The module tells of each region of a lost channel; to the broker these are one loss. */
+static bool is_news(const struct dispatch_kernel *d, struct kernel_region *region) {
+    struct told_walk walk = {.channel = region->channel};
+
+    twalk_r(d->regions, match_told, &walk);
+    region->told = true;
+    return !walk.told;
 }
 
 /* One event a turn: hearing of it may end the VM, and this dispatcher. */
@@ -303,8 +328,8 @@ static int on_handle(sd_event_source *source, int fd, uint32_t events, void *use
     if (read(d->handle, &event, sizeof(event)) != sizeof(event))
         return 0; /* the region was removed meanwhile */
     twalk_r(d->regions, match_range, &walk);
-    if (walk.id)
-        d->dispatcher.on_event(d->dispatcher.userdata, walk.id, event.loss);
+    if (walk.found && is_news(d, walk.found))
+        d->dispatcher.on_event(d->dispatcher.userdata, walk.found->id, event.loss);
     return 0;
 }
 
@@ -338,6 +363,8 @@ static int dispatch_kernel_take(struct dispatch_kernel *d, sd_event *event, int 
     if (handle < 0)
         return handle;
     r = sd_event_add_io(event, &d->events, handle, EPOLLIN, on_handle, d);
+    if (r >= 0) /* before leases: who breaks the protocol and hangs up did so in this order */
+        r = sd_event_source_set_priority(d->events, SD_EVENT_PRIORITY_IMPORTANT);
     if (r >= 0 && lease)
         lease_set_handlers(lease, on_message, on_ended, d);
     return r;

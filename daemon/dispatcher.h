@@ -23,6 +23,7 @@ struct dispatcher;
 typedef void (*dispatcher_done_t)(void *userdata, int error, const struct ioregion_lease_stats_reply *stats);
 
 /* What a dispatcher tells unasked. @userdata is the one of dispatcher_set_handlers(). */
+/* A channel was lost: told once, of any region on it. */
 typedef void (*dispatcher_event_t)(void *userdata, uint64_t region, enum ioregion_lease_event_what what);
 typedef void (*dispatcher_gone_t)(void *userdata); /* the VM ended; called once, and the handler may free */
 

@@ -269,6 +269,16 @@ class Devices(rig.Case):
                 self.vmm.lease.send(event)
         self.wait_until(lambda: not self.vm_names())
 
+    def test_50_one_loss_of_many_regions(self):
+        """However many regions a channel has, its loss is one, and no flood."""
+        regions = [region('mmio', BASE + 16 * i, 16, i) for i in range(12)]
+        for how in ('lease', 'channel'):
+            with self.subTest(how):
+                device = self.lost(how, 'ones', 'failed', regions=regions)
+                for _ in regions:  # the broker hears of each
+                    self.assertEqual(self.vm_names(), ['vm'])
+                self.call(device.path, 'org.ioregion1.Device', 'Detach')
+
     def test_vmm_that_refuses(self):
         self.vmm.refuse(Type.REGION_ADD, 28)
         with self.assertRaises(rig.BusError) as caught:

@@ -2,6 +2,7 @@
 
 /* Edge case 48: every cell of the state table in doc/architecture.md. */
 
+#include <errno.h>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -339,6 +340,53 @@ static void a_flood_of_events_ends_the_vm(void **state) {
     tear_down(&s);
 }
 
+/* 50: a device that comes back and goes at once, again and again, is no flood of the VMM's, who tells of each loss. */
+static void losses_of_resumes_are_no_flood(void **state) {
+    struct scene s;
+
+    set_up(&s, HOLD);
+    make_happen(&s, LEASE_HANGS_UP);
+    for (unsigned i = 0; i < 20; i++) {
+        start_attach(&s, &s.again);
+        client_close(&s.again);
+        rig_pump(s.rig);
+        assert_int_equal(s.again.outcome.error, -ECONNRESET);
+        vmm_answer(s.rig, &s.vmm, 0);
+        make_happen(&s, CHANNEL_EOF);
+        assert_int_equal(s.rig->vms_removed, 0);
+    }
+    assert_int_equal(state_of(&s), DEVICE_HELD);
+    tear_down(&s);
+}
+
+/* What a device is that was lost for good, and whose next process hangs up before it is granted anything. */
+static void lost_again(enum ioregion_on_disconnect on_disconnect, enum happening loss, bool granting, int expected) {
+    struct scene s;
+
+    set_up(&s, on_disconnect);
+    make_happen(&s, loss);
+    assert_int_equal(state_of(&s), DEVICE_FAILED);
+    start_attach(&s, &s.again);
+    if (granting) { /* the lease takes no GRANT, which shows when that is sent */
+        shutdown(s.again.lease, SHUT_RD);
+        vmm_answer(s.rig, &s.vmm, 0);
+    } else {
+        client_close(&s.again);
+        rig_pump(s.rig);
+    }
+    assert_true(s.again.outcome.error < 0);
+    assert_int_equal(state_of(&s), expected);
+    tear_down(&s);
+}
+
+static void a_resume_that_hangs_up_is_a_loss(void **state) {
+    for (int granting = 0; granting < 2; granting++) {
+        lost_again(ONES, DEADLINE_MISSED, granting, DEVICE_FAILED);
+        lost_again(HOLD, VIOLATION, granting, DEVICE_HELD);
+        lost_again(REMOVE, DEADLINE_MISSED, granting, GONE);
+    }
+}
+
 static void on_statistics(void *userdata, int error, const struct ioregion_lease_stats_reply *stats) {
     *(int64_t *) userdata = error < 0 ? error : (int64_t) stats->reads;
 }
@@ -401,6 +449,8 @@ int main(void) {
         cmocka_unit_test(a_resume_outlives_the_old_lease),
         cmocka_unit_test(one_attach_at_a_time),
         cmocka_unit_test(a_flood_of_events_ends_the_vm),
+        cmocka_unit_test(losses_of_resumes_are_no_flood),
+        cmocka_unit_test(a_resume_that_hangs_up_is_a_loss),
         cmocka_unit_test(statistics_are_asked_for),
         cmocka_unit_test(a_reload_keeps_or_revokes),
     };
