@@ -41,7 +41,7 @@ FILES = [
     *(f'src/ioregionfd-0.1.0/{name}' for name in (
         'Kbuild', 'README.md', 'dkms.conf', 'include/ioregion/ioregionfd.h', *(f'{name}.h' for name in (
             'internal', 'trace')), *(f'{name}.c' for name in (
-                'access', 'bind', 'bus', 'channel', 'exchange', 'linger', 'main', 'region', 'set', 'time', 'vm')))),
+                'access', 'bind', 'bus', 'channel', 'exchange', 'linger', 'main', 'region', 'set', 'sweep', 'time', 'vm')))),
 ]
 
 
