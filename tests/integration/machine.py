@@ -19,7 +19,7 @@ REGISTERS = 'rax rbx rcx rdx rsi rdi rsp rbp r8 r9 r10 r11 r12 r13 r14 r15 rip r
 LAYOUT = struct.Struct('=18Q')
 FLAT = struct.Struct('=QIHBBBBBBBBBB')
 
-HLT = b'\xf4'
+LOOP, HLT = b'\xe2', b'\xf4'  # LOOP counts rcx down, and takes how far back it goes
 LOAD, STORE = b'\x0f\x6f\x05' + struct.pack('<I', VALUE), b'\x0f\x7f\x05' + struct.pack('<I', VALUE)
 # The address is in rbx, or the port in rdx; the value in rax, or in memory, by way of mm0
 CODE = {('mmio', 'read', 1): b'\x8a\x03', ('mmio', 'read', 2): b'\x66\x8b\x03', ('mmio', 'read', 4): b'\x8b\x03',
@@ -56,13 +56,14 @@ class Machine:
         struct.pack_into('=Q', state, 224, cr0 | 1)
         fcntl.ioctl(self.vcpu, KVM_SET_SREGS, bytes(state))
 
-    def access(self, space, address, size, value=None):
+    def access(self, space, address, size, value=None, times=1):
         """What the guest reads, or zero after a write; None when the access came to the VMM, which has nothing."""
-        code = CODE[space, 'read' if value is None else 'write', size] + HLT
+        code = CODE[space, 'read' if value is None else 'write', size]
+        code += LOOP + struct.pack('<b', -len(code + LOOP) - 1) + HLT
         self.memory[:len(code)] = code
         self.memory[VALUE:VALUE + 8] = struct.pack('<Q', value or 0)
         registers = dict.fromkeys(REGISTERS, 0)
-        registers.update(rbx=address, rdx=address, rax=(value or 0) & 0xffffffff, rflags=2)
+        registers.update(rbx=address, rdx=address, rax=(value or 0) & 0xffffffff, rcx=times, rflags=2)
         fcntl.ioctl(self.vcpu, KVM_SET_REGS, LAYOUT.pack(*registers.values()))
         claimed = self._run()
         if not claimed:

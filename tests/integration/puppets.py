@@ -122,6 +122,12 @@ class Vmm:
     def response(self, base):
         return protocol.Response.unpack(protocol.receive_packet(self.channel(base)[0]))
 
+    def write_often(self, base, value, times):
+        """Bytes to the start of a region, each answered before the next."""
+        for _ in range(times):
+            self.command(base, 0, 1, value)
+            self.response(base)
+
     def answers_within(self, base, seconds):
         return bool(select.select([self.channel(base)[0]], [], [], seconds)[0])
 
