@@ -10,7 +10,6 @@ import subprocess
 from unittest import mock
 
 import programs
-import protocol
 import rig
 from privatebus import LIMIT
 from programs import SCRATCH, UART, Program
@@ -40,10 +39,6 @@ class Devices(programs.Case):
     def send(self, data):
         for byte in data:
             self.access(UART, 1, byte)
-
-    def hung_up(self, base):
-        channel, _ = self.vmm.channel(base)
-        self.assertEqual(protocol.receive_packet(channel), b'')
 
     # the example
 

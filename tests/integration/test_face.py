@@ -129,7 +129,9 @@ class Face(rig.Case):
         now = {key: self.properties(*key) for key in objects}
         self.assertEqual(as_told(), now)
         self.assertEqual(changed(), {'State', 'LastError'})
-        self.attach(on_disconnect='hold', regions=[region('mmio', 0xd0000000, 16), region('pio', 0x200, 1, 2)])
+        device = self.attach(on_disconnect='hold',
+                             regions=[region('mmio', 0xd0000000, 16), region('pio', 0x200, 1, 2)])
+        device.misbehave()
         vmm.event(0xd0000000, Event.VIOLATION)
         self.wait_for_state(device, 'failed')
         self.attach(name='more', regions=[region('pio', 0x300, 1)])

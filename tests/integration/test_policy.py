@@ -156,7 +156,7 @@ class Policy(rig.Case):
         self.write_policy(NOBODY)
         self.manager('ReloadAndRevoke')
         self.assertEqual(self.vm_names(), [])
-        self.wait_until(lambda: any(message.type == protocol.Type.REVOKE for message in vmm.seen))
+        self.wait_until(lambda: vmm.revoked)
         self.assertIn('1 grants that it would not give are revoked', self.daemon.log())
 
     def test_operators(self):
