@@ -25,16 +25,26 @@ def _played(name):
     return property(skip, skip)
 
 
+def is_handle(pid, number):
+    """A VM's; false also of what was closed meanwhile."""
+    with contextlib.suppress(FileNotFoundError):
+        return os.readlink(f'/proc/{pid}/fd/{number}') == 'anon_inode:[ioregionfd-vm]'
+
+
+def handles(pid):
+    """Of a process's descriptors those that are VM handles, as pairs with its pid."""
+    return {(pid, int(number)) for number in os.listdir(f'/proc/{pid}/fd') if is_handle(pid, number)}
+
+
 class KernelVmm:
     """The VMM of a VM whose accesses the kernel dispatches: it runs its guest, and has its lease."""
 
     POSTED = 2  # among its regions' flags, which are the module's
 
-    def __init__(self, request, path, grant, daemon, others):
-        self.request, self.path, self.grant, self.daemon = request, path, grant, daemon
+    def __init__(self, request, path, grant, handle):
+        self.request, self.path, self.grant, self.handle = request, path, grant, handle
         self.lease, self.ended, self.revoked = adopt(request.lease), False, False
         self.guest, self.unheard_answers = adopt(request.results), 0
-        self.handle, = self._handles() - {vmm.handle for vmm in others}
         self.kept = -1
 
     seen, counts, mute, unheard, channel, refuse, _obey = map(
@@ -48,25 +58,21 @@ class KernelVmm:
         self.ended = message is None
         self.revoked |= not self.ended and message.type == Type.REVOKE
 
-    def _handles(self):
-        """Of the daemon's descriptors those that are VM handles."""
-        folder = f'/proc/{self.daemon.pid}/fd'
-        return {int(number) for number in os.listdir(folder)
-                if os.readlink(f'{folder}/{number}') == 'anon_inode:[ioregionfd-vm]'}
-
     def keep(self):
         """Hold what a service manager's descriptor store would: without their handle regions are gone."""
-        pidfd = os.pidfd_open(self.daemon.pid)
+        pid, number = self.handle
+        pidfd = os.pidfd_open(pid)
         pidfd_getfd = 438  # the same number on all architectures
-        self.kept = ctypes.CDLL(None).syscall(pidfd_getfd, pidfd, self.handle, 0)
+        self.kept = ctypes.CDLL(None).syscall(pidfd_getfd, pidfd, number, 0)
         os.close(pidfd)
+        self.handle = os.getpid(), self.kept
 
     @property
     def regions(self):
         """As the kernel tells, by space and base."""
         regions = {}
-        path = f'self/fdinfo/{self.kept}' if self.kept >= 0 else f'{self.daemon.pid}/fdinfo/{self.handle}'
-        with contextlib.suppress(FileNotFoundError), open(f'/proc/{path}') as info:
+        pid, number = self.handle
+        with contextlib.suppress(FileNotFoundError), open(f'/proc/{pid}/fdinfo/{number}') as info:
             for space, base, size, flags, user_data in REGION.findall(info.read()):
                 numbers = (int(text, 16) for text in (base, size, user_data, flags))
                 regions[space, int(base, 16)] = Region(protocol.SPACES.index(space), *numbers)

@@ -14,6 +14,7 @@ import time
 import unittest
 
 import actors
+import kernel_vmm
 import privatebus
 import protocol
 import tap
@@ -219,12 +220,17 @@ class Case(unittest.TestCase):
         request.lease.setblocking(True)
         return reply, grant
 
+    def handles(self):
+        """Of the VMs that the kernel dispatches: where their regions can be seen."""
+        return kernel_vmm.handles(self.daemon.pid)
+
     def register(self, name='vm', **keywords):
+        before = DISPATCH == 'kernel' and self.handles()
         request = self.request_register(name, **keywords)
         (path,), grant = self.granted(request)
         if request.stays:
-            vmm = KernelVmm(request, path, grant, self.daemon,
-                            [vmm for vmm in self.live_vmms() if isinstance(vmm, KernelVmm)])
+            handle, = self.handles() - before
+            vmm = KernelVmm(request, path, grant, handle)
         else:
             vmm = Vmm(request.lease, path, grant)
         self.vmms.append(vmm)

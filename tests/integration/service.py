@@ -6,6 +6,7 @@ What systemd does beside that is tested with systemd itself, in tests/system.
 
 import array
 import fcntl
+import io
 import os
 import random
 import select
@@ -16,6 +17,7 @@ import socket
 import actors
 import rig
 from daemon import BUILD, SECCOMP
+from kernel_vmm import is_handle
 from privatebus import LIMIT, die_with_the_test
 
 FIRST_FD = 3  # where the descriptors begin, by sd_listen_fds(3)
@@ -28,7 +30,7 @@ class Service:
                         *arguments]
         self.environment = {**os.environ, 'DBUS_SYSTEM_BUS_ADDRESS': address, 'NOTIFY_SOCKET': f'{directory}/notify',
                             'RUNTIME_DIRECTORY': self.runtime, **dict(environment)}
-        self.store, self.messages = [], []  # pairs of a name and a socket; what the daemon said
+        self.store, self.messages = [], []  # pairs of a name and a file; what the daemon said
         self.pid = None
         os.mkdir(self.runtime, 0o700)
         self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -80,7 +82,7 @@ class Service:
         self.messages.append(fields)
         if fields.get('FDSTORE') == '1':
             for fd in fds:
-                stored = socket.socket(fileno=fd)
+                stored = io.FileIO(fd)
                 actors.puppets.add(stored)
                 self.store.append((fields['FDNAME'], stored))
         if fields.get('FDSTOREREMOVE') == '1':
@@ -106,8 +108,9 @@ class Service:
                 return False
 
     def names(self):
+        """Of what is kept, but for the kernel's handles, each of which goes by the name of its VM's lease."""
         self.pump()
-        return sorted(name for name, _ in self.store)
+        return sorted(name for name, stored in self.store if not is_handle('self', stored.fileno()))
 
     # As rig.Case knows daemons
 
@@ -163,6 +166,12 @@ class Case(rig.Case):
     def start_daemon(self, *arguments, **keywords):
         self.daemon = Service(self.directory, self.bus.address, *arguments, **keywords)
         self.addCleanup(self.stop_daemon)
+
+    def handles(self):
+        """The daemon may die; those in its store stay."""
+        self.daemon.pump()
+        numbers = [stored.fileno() for _, stored in self.daemon.store]
+        return {(os.getpid(), number) for number in numbers if is_handle('self', number)}
 
     def restart(self, number=signal.SIGKILL, **environment):
         status = self.daemon.restart(number, **environment)

@@ -56,8 +56,10 @@ class Restarts(Case):
         for name in ('hangs-up', 'gone', 'ones'):
             devices[name].close()
         devices['released'].release()
-        vmm.event(FIRST + 0x4000, Event.DEADLINE)
+        devices['wrong'].misbehave()
         vmm.event(FIRST + 0x5000, Event.VIOLATION)
+        vmm.command(FIRST + 0x4000, 0, 1)
+        vmm.event(FIRST + 0x4000, Event.DEADLINE)
         self.daemon.start()
         for name, state in (('hangs-up', 'held'), ('gone', None), ('ones', 'failed'), ('released', None),
                             ('late', 'held'), ('wrong', 'failed')):
@@ -81,6 +83,7 @@ class Restarts(Case):
         held, failed = (self.attach(name=name, regions=[region('mmio', base, 0x100)], on_disconnect='hold')
                         for name, base in (('held', FIRST), ('failed', SECOND)))
         held.close()
+        failed.misbehave()
         vmm.event(SECOND, Event.VIOLATION)
         self.wait_for_state(held, 'held')
         self.wait_for_state(failed, 'failed')
