@@ -22,6 +22,8 @@ class Many(rig.Case):
         """dbus-daemon would hang up on a broker that sent them all."""
         if rig.INSTRUMENTED:
             self.skipTest('32,768 regions take too long with instruments')
+        if rig.DISPATCH == 'kernel':
+            self.skipTest('these VMs are dispatched by their VMMs in any case: the kernel has no part in it')
         regions = [region('mmio', 0xd0000000 + number, 1, number) for number in range(256)]
 
         def managed():
@@ -30,6 +32,7 @@ class Many(rig.Case):
         for number in range(127):
             self.register(f'{number:064}', dispatch='vmm')
             self.attach(f'{number:064}', f'{number:064}', regions)
+            self.vmms.clear()  # nobody asks them anything more
         self.assertEqual(managed(), 127 * 258)
         self.register('last', dispatch='vmm')
         self.attach('last', 'one', regions)
