@@ -236,6 +236,10 @@ static void attachment_conclude(struct attachment *a) {
         r = refuse(&refusal, REFUSAL_REGION_OVERLAP,
                    "a region lies in guest memory of VM %s: no access would ever reach the device", vm);
         break;
+    case -EEXIST:
+        r = refuse(&refusal, REFUSAL_REGION_OVERLAP,
+                   "a region overlaps what VM %s has there already: guest memory, or a device of its own", vm);
+        break;
     default:
         r = refuse(&refusal, REFUSAL_NO_DISPATCHER, "the %s dispatcher of %s can't add the region: %s",
                    a->device->vm->dispatcher->type->name, vm, strerror(-r));

@@ -13,14 +13,14 @@ KVM_SET_USER_MEMORY_REGION, KVM_RUN = 0x4020ae46, 0xae80
 KVM_GET_REGS, KVM_SET_REGS, KVM_GET_SREGS, KVM_SET_SREGS = 0x8090ae81, 0x4090ae82, 0x8138ae83, 0x4138ae84
 KVM_EXIT_IO, KVM_EXIT_HLT, KVM_EXIT_MMIO = 2, 5, 6
 
-RAM = 0x2000
-VALUE = 0x1000  # where 64-bit values are, since the guest's registers have 32
+BASE, RAM = 0xdffe0000, 0x2000  # where no test has a region, but may have one
+VALUE = 0x1000  # where in it 64-bit values are, since the guest's registers have 32
 REGISTERS = 'rax rbx rcx rdx rsi rdi rsp rbp r8 r9 r10 r11 r12 r13 r14 r15 rip rflags'.split()
 LAYOUT = struct.Struct('=18Q')
 FLAT = struct.Struct('=QIHBBBBBBBBBB')
 
 LOOP, HLT = b'\xe2', b'\xf4'  # LOOP counts rcx down, and takes how far back it goes
-LOAD, STORE = b'\x0f\x6f\x05' + struct.pack('<I', VALUE), b'\x0f\x7f\x05' + struct.pack('<I', VALUE)
+LOAD, STORE = b'\x0f\x6f\x05' + struct.pack('<I', BASE + VALUE), b'\x0f\x7f\x05' + struct.pack('<I', BASE + VALUE)
 # The address is in rbx, or the port in rdx; the value in rax, or in memory, by way of mm0
 CODE = {('mmio', 'read', 1): b'\x8a\x03', ('mmio', 'read', 2): b'\x66\x8b\x03', ('mmio', 'read', 4): b'\x8b\x03',
         ('mmio', 'read', 8): b'\x0f\x6f\x03' + STORE, ('mmio', 'write', 8): LOAD + b'\x0f\x7f\x03',
@@ -37,7 +37,7 @@ class Machine:
         self.fd = fcntl.ioctl(kvm, KVM_CREATE_VM, 0)
         self.memory = mmap.mmap(-1, RAM)
         address = ctypes.addressof(ctypes.c_char.from_buffer(self.memory))
-        fcntl.ioctl(self.fd, KVM_SET_USER_MEMORY_REGION, struct.pack('=IIQQQ', 0, 0, 0, RAM, address))
+        fcntl.ioctl(self.fd, KVM_SET_USER_MEMORY_REGION, struct.pack('=IIQQQ', 0, 0, BASE, RAM, address))
         self.vcpu = fcntl.ioctl(self.fd, KVM_CREATE_VCPU, 0)
         self.run = mmap.mmap(self.vcpu, fcntl.ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0))
         os.close(kvm)
@@ -63,7 +63,8 @@ class Machine:
         self.memory[:len(code)] = code
         self.memory[VALUE:VALUE + 8] = struct.pack('<Q', value or 0)
         registers = dict.fromkeys(REGISTERS, 0)
-        registers.update(rbx=address, rdx=address, rax=(value or 0) & 0xffffffff, rcx=times, rflags=2)
+        registers.update(rbx=address, rdx=address, rax=(value or 0) & 0xffffffff, rcx=times, rip=BASE,
+                         rflags=2)
         fcntl.ioctl(self.vcpu, KVM_SET_REGS, LAYOUT.pack(*registers.values()))
         claimed = self._run()
         if not claimed:

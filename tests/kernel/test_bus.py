@@ -6,6 +6,7 @@ import os
 import struct
 import unittest
 
+import machine
 import rig
 from machine import Machine
 from rig import region
@@ -31,12 +32,17 @@ class Bus(rig.Case):
         vmm = self.register(dispatch='kernel', machine=Doorbell)
         fds = self.daemon.fds()
         four = [region('pio', 0x200 + number, 1, number) for number in range(4)]
-        with self.assertRaises(rig.BusError):
+        with self.refused('RegionOverlap', 'a device of its own'):
             self.attach(regions=four)
         self.assertEqual((vmm.regions, self.manager('ListDevices')[0]), ({}, []))
         self.assertEqual(self.daemon.fds(), fds)
         self.attach(regions=four[:2] + four[3:])
         self.assertEqual(len(vmm.regions), 3)
+
+    def test_14_guest_memory(self):
+        self.register(dispatch='kernel', machine=Machine)
+        with self.refused('RegionOverlap', 'guest memory'):
+            self.attach(regions=[region('mmio', machine.BASE, 16)])
 
     def test_16_53_vm_of_another_process(self):
         """Its descriptor is all that it takes to make a VM's ioctls fail; ours would work, so who made it is asked."""
