@@ -146,8 +146,11 @@ static void close_seen(int fd) {
 void machines_closing(int fd) {
     if (!find_vm(fd) && !find_vcpu(fd))
         return;
-    /* A child of vfork() has descriptors of its own, but our memory. */
-    if (getpid() == owner)
+    /*
+     * A child of vfork() has descriptors of its own, but our memory. And what a follower closes is its own, under a
+     * number that was the VMM's: it can't wait for itself, nor for another that may wait for it.
+     */
+    if (getpid() == owner && !follower_is_self())
         close_seen(fd);
 }
 

@@ -150,6 +150,19 @@ class Descriptors(moves.Case):
         self.assertEqual(vmm.ask('make 2'), 'made')
         self.assert_unserved(vmm, 1)
 
+    def test_numbers_that_come_again_in_the_library(self):
+        """The channels of devices have them now, and are closed again."""
+        vmm = self.made()
+        self.assertEqual(vmm.ask('lose-vcpu 0'), 'lost')
+        self.assertEqual(vmm.ask('lose-vm 0'), 'lost')
+        devices = [self.attach('vm', f'port{i}', [region('pio', 0x300 + i, 1)], user='root') for i in range(3)]
+        for device in devices:
+            device.release()
+        self.wait_until(lambda: not self.properties(rig.path_of('vm'), 'org.ioregion1.VM')['Devices'])
+        self.assertEqual(vmm.ask('make 1'), 'made')
+        self.assert_unserved(vmm, 1)
+        self.assertEqual(vmm.ended(), (0, '', ''))
+
     def test_vm_lives_as_long_as_a_vcpu(self):
         vmm = self.made()
         device = self.port()
