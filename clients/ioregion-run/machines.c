@@ -251,6 +251,22 @@ int machines_set_memory(int fd, unsigned long request, const struct kvm_userspac
 
 /* ---- vCPUs ---- */
 
+/* It has another number than KVM gave it. It would run, and no device would hear of it. */
+static int unknown(const char *what, int fd) {
+    static atomic_uint warnings;
+
+    if (warnings++ < WARNINGS)
+        say("a %s is used by another descriptor than KVM gave for it, %d: no device could serve it", what, fd);
+    return failed(EBADF);
+}
+
+/* No vCPU at all, as a rule: what the kernel says of that any request shows. */
+static int run_unknown(int fd) {
+    struct kvm_mp_state state;
+
+    return kernel_ioctl(fd, KVM_GET_MP_STATE, (unsigned long) &state) < 0 ? -1 : unknown("vCPU", fd);
+}
+
 /* Takes the mapping on success. */
 static int remember_vcpu(struct vm *vm, int fd, struct kvm_run *run) {
     struct vcpu *vcpu = NULL;
@@ -291,8 +307,10 @@ int machines_create_vcpu(int vm_fd, unsigned long id) {
     if (fd < 0)
         return fd;
     close_seen(fd);
-    if (!vm)
-        return fd;
+    if (!vm) {
+        fd_close(fd);
+        return unknown("VM", vm_fd);
+    }
     r = map_vcpu(vm, fd);
     if (r < 0) {
         say("VM %s: vCPU %lu: %s", vm->follower.name, id, strerrordesc_np(-r));
@@ -334,7 +352,7 @@ int machines_run(int fd, unsigned long argument) {
     int saved = errno, r;
 
     if (!vcpu)
-        return kernel_ioctl(fd, KVM_RUN, argument);
+        return run_unknown(fd);
     if (!vcpu->vm->started) {
         check_memory(vcpu->vm, false);
         vcpu->vm->started = true;

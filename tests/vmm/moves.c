@@ -91,6 +91,13 @@ static void fork_and_close(void) {
     puts("forked");
 }
 
+static void become(const char *program) {
+    char *const arguments[] = {(char *) program, NULL};
+
+    execvp(program, arguments);
+    puts(strerrorname_np(errno));
+}
+
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 static void vfork_and_close(void) {
@@ -115,6 +122,22 @@ static void set_slot(struct kvm_vm *vm, const char *arguments) {
     slot.userspace_addr =
         (uintptr_t) mmap(NULL, size ?: 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     puts(ioctl(vm->vm, KVM_SET_USER_MEMORY_REGION, &slot) < 0 ? strerrorname_np(errno) : "set");
+}
+
+/* Of a duplicate: what has a vCPU is the same VM, by another number. */
+static void make_vcpu_of_duplicate(const struct kvm_vm *vm) {
+    _cleanup_(fd_closep) int duplicate = fcntl(vm->vm, F_DUPFD_CLOEXEC, 0);
+    _cleanup_(fd_closep) int vcpu = ioctl(duplicate, KVM_CREATE_VCPU, 1);
+
+    puts(vcpu < 0 ? strerrorname_np(errno) : "made");
+}
+
+static void duplicate_vcpu(struct kvm_vm *vm) {
+    int duplicate = fcntl(vm->vcpu, F_DUPFD_CLOEXEC, 0);
+
+    fd_close(vm->vcpu);
+    vm->vcpu = duplicate;
+    puts("duplicated");
 }
 
 static void close_fd(int *fd) {
@@ -152,6 +175,10 @@ static void move(const char *name, struct kvm_vm **vm, const char *arguments) {
         run_in_thread(*vm, false);
     else if (strcmp(name, "slot") == 0)
         set_slot(*vm, arguments);
+    else if (strcmp(name, "duplicate-vm") == 0)
+        make_vcpu_of_duplicate(*vm);
+    else if (strcmp(name, "duplicate-vcpu") == 0)
+        duplicate_vcpu(*vm);
     else if (strcmp(name, "close-vm") == 0)
         close_fd(&(*vm)->vm);
     else if (strcmp(name, "close-vcpu") == 0)
@@ -164,6 +191,8 @@ static void move(const char *name, struct kvm_vm **vm, const char *arguments) {
         puts((*vm = kvm_vm_free(*vm)) ? "" : "freed");
     else if (strcmp(name, "fork") == 0)
         fork_and_close();
+    else if (strcmp(name, "become") == 0)
+        become("true");
     else if (strcmp(name, "vfork") == 0)
         vfork_and_close();
     else if (strcmp(name, "emulate") == 0)

@@ -163,6 +163,15 @@ class Descriptors(moves.Case):
         self.assert_unserved(vmm, 1)
         self.assertEqual(vmm.ended(), (0, '', ''))
 
+    def test_duplicates_are_told(self):
+        """They are not known, and what is run under them has no device: nobody should have to find that out."""
+        vmm = self.made()
+        self.assertEqual(vmm.ask('duplicate-vm 0'), 'EBADF')
+        self.assertIn('another descriptor', vmm.warning())
+        self.assertEqual(vmm.ask('duplicate-vcpu 0'), 'duplicated')
+        self.assertEqual(vmm.ask('run 0'), 'failed EBADF')
+        self.assertIn('another descriptor', vmm.warning())
+
     def test_vm_lives_as_long_as_a_vcpu(self):
         vmm = self.made()
         device = self.port()
