@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -65,10 +66,36 @@ static void *run(void *argument) {
     return NULL;
 }
 
-static void run_in_thread(struct kvm_vm *vm, bool wait) {
-    pthread_t thread;
+static pthread_t thread; /* the last one */
 
-    pthread_create(&thread, NULL, run, vm);
+/* As VMMs do that kick a vCPU by a signal which is let through by KVM_RUN alone. */
+static void *run_masked(void *argument) {
+    struct {
+        struct kvm_signal_mask mask;
+        uint8_t signals[8];
+    } none = {.mask.len = sizeof(none.signals)};
+    struct kvm_vm *vm = argument;
+    sigset_t kick;
+
+    sigemptyset(&kick);
+    sigaddset(&kick, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &kick, NULL);
+    if (ioctl(vm->vcpu, KVM_SET_SIGNAL_MASK, &none) < 0)
+        puts(strerrorname_np(errno));
+    return run(vm);
+}
+
+static void on_kick(int number) {
+}
+
+static void kick(void) {
+    signal(SIGUSR1, on_kick);
+    pthread_kill(thread, SIGUSR1);
+    puts("kicked");
+}
+
+static void run_in_thread(struct kvm_vm *vm, void *(*how)(void *argument), bool wait) {
+    pthread_create(&thread, NULL, how, vm);
     if (wait)
         pthread_join(thread, NULL);
     else
@@ -170,9 +197,15 @@ static void move(const char *name, struct kvm_vm **vm, const char *arguments) {
     else if (strcmp(name, "run") == 0)
         run(*vm);
     else if (strcmp(name, "thread") == 0)
-        run_in_thread(*vm, true);
+        run_in_thread(*vm, run, true);
     else if (strcmp(name, "background") == 0)
-        run_in_thread(*vm, false);
+        run_in_thread(*vm, run, false);
+    else if (strcmp(name, "masked") == 0)
+        run_in_thread(*vm, run_masked, false);
+    else if (strcmp(name, "kick") == 0)
+        kick();
+    else if (strcmp(name, "immediate-exit") == 0)
+        printf("%d\n", (*vm)->run->immediate_exit = !(*vm)->run->immediate_exit);
     else if (strcmp(name, "slot") == 0)
         set_slot(*vm, arguments);
     else if (strcmp(name, "duplicate-vm") == 0)

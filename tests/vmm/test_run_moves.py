@@ -74,6 +74,30 @@ class Devices(moves.Case):
         for move in ('thread', 'thread', 'run', 'thread'):
             self.assert_served(vmm, device, move=move)
 
+    def assert_kicked(self, vmm, device, run, kick, answer):
+        """An access that is under way ends as ever, then the VMM has its vCPU back, and nothing is done twice."""
+        vmm.start(run)
+        self.assertEqual(len(protocol.receive_packet(device.channels[0])), 32)
+        self.assertEqual(vmm.ask(kick), answer)
+        device.channels[0].send(protocol.Response(0x5a).pack())
+        self.assertEqual(vmm.answer(), 'failed EINTR')
+
+    def test_39_kicked_by_a_signal(self):
+        vmm = self.made()
+        device = self.port()
+        self.assert_kicked(vmm, device, 'masked 0', 'kick', 'kicked')
+        self.assertEqual(vmm.ask('run 0'), 'out 0xf4 0x5a')
+        self.assert_served(vmm, device)
+
+    def test_39_kicked_by_immediate_exit(self):
+        vmm = self.made()
+        device = self.port()
+        self.assert_kicked(vmm, device, 'background 0', 'immediate-exit 0', '1')
+        self.assertEqual(vmm.ask('run 0'), 'failed EINTR')
+        self.assertEqual(vmm.ask('immediate-exit 0'), '0')
+        self.assertEqual(vmm.ask('run 0'), 'out 0xf4 0x5a')
+        self.assert_served(vmm, device)
+
     def test_a_thread_that_no_signal_reaches(self):
         vmm = self.made()
         tasks = f'/proc/{vmm.process.pid}/task'
