@@ -357,8 +357,8 @@ int machines_run(int fd, unsigned long argument) {
         check_memory(vcpu->vm, false);
         vcpu->vm->started = true;
     }
-    do
-        r = kernel_ioctl(fd, KVM_RUN, argument);
+    do /* a number that was closed meanwhile may be another's */
+        r = vcpu->fd == fd ? kernel_ioctl(fd, KVM_RUN, argument) : failed(EBADF);
     while (r == 0 && ioregion_vmm_handle_exit(vcpu->vm->follower.regions, vcpu->run));
     leave(vcpu);
     if (r >= 0)

@@ -217,6 +217,18 @@ class Descriptors(moves.Case):
         self.assertEqual(vmm.answer(), 'failed EBADF')
         self.assert_gone()
 
+    def test_closed_while_a_vcpu_waits_and_there_again(self):
+        """The number is another vCPU's by then, which this thread has no business with."""
+        vmm = self.made()
+        self.assertEqual(vmm.ask('make 1'), 'made')
+        device = self.port()
+        vmm.start('background 0')
+        self.assertEqual(len(protocol.receive_packet(device.channels[0])), 32)
+        self.assertEqual(vmm.ask('close-vcpu 0'), 'closed')
+        self.assertEqual(vmm.ask('duplicate-vcpu 1'), 'duplicated')
+        device.channels[0].send(protocol.Response(0x5a).pack())
+        self.assertEqual(vmm.answer(), 'failed EBADF')
+
     def test_children_take_nothing_away(self):
         vmm = self.made()
         device = self.port()
