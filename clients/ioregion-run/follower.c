@@ -14,6 +14,12 @@
 #define FREE_TRIES 100
 #define FREE_PAUSE 20000000 /* ns */
 
+static _Thread_local __attribute__((tls_model("initial-exec"))) bool self;
+
+bool follower_is_self(void) {
+    return self;
+}
+
 static void *follow(void *userdata) {
     struct follower *follower = userdata;
     struct pollfd fds[] = {
@@ -21,6 +27,7 @@ static void *follow(void *userdata) {
         {.fd = follower->stop, .events = POLLIN},
     };
 
+    self = true;
     for (;;) {
         if (poll(fds, 2, -1) < 0)
             continue;

@@ -25,4 +25,7 @@ int follower_start(struct follower *follower, const struct ioregion_vmm_options 
 /* Unregister. No vCPU may be inside any more. */
 void follower_end(struct follower *follower);
 
+/* Is the caller a thread of ours? It can't end a follower. */
+bool follower_is_self(void);
+
 #endif

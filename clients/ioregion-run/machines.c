@@ -146,8 +146,11 @@ static void close_seen(int fd) {
 void machines_closing(int fd) {
     if (!find_vm(fd) && !find_vcpu(fd))
         return;
-    /* A child of vfork() has descriptors of its own, but our memory. */
-    if (getpid() == owner)
+    /*
+     * A child of vfork() has descriptors of its own, but our memory. And what a follower closes is its own, under a
+     * number that was the VMM's: it can't wait for itself, nor for another that may wait for it.
+     */
+    if (getpid() == owner && !follower_is_self())
         close_seen(fd);
 }
 
@@ -248,6 +251,22 @@ int machines_set_memory(int fd, unsigned long request, const struct kvm_userspac
 
 /* ---- vCPUs ---- */
 
+/* It has another number than KVM gave it. It would run, and no device would hear of it. */
+static int unknown(const char *what, int fd) {
+    static atomic_uint warnings;
+
+    if (warnings++ < WARNINGS)
+        say("a %s is used by another descriptor than KVM gave for it, %d: no device could serve it", what, fd);
+    return failed(EBADF);
+}
+
+/* No vCPU at all, as a rule: what the kernel says of that any request shows. */
+static int run_unknown(int fd) {
+    struct kvm_mp_state state;
+
+    return kernel_ioctl(fd, KVM_GET_MP_STATE, (unsigned long) &state) < 0 ? -1 : unknown("vCPU", fd);
+}
+
 /* Takes the mapping on success. */
 static int remember_vcpu(struct vm *vm, int fd, struct kvm_run *run) {
     struct vcpu *vcpu = NULL;
@@ -288,8 +307,10 @@ int machines_create_vcpu(int vm_fd, unsigned long id) {
     if (fd < 0)
         return fd;
     close_seen(fd);
-    if (!vm)
-        return fd;
+    if (!vm) {
+        fd_close(fd);
+        return unknown("VM", vm_fd);
+    }
     r = map_vcpu(vm, fd);
     if (r < 0) {
         say("VM %s: vCPU %lu: %s", vm->follower.name, id, strerrordesc_np(-r));
@@ -331,13 +352,13 @@ int machines_run(int fd, unsigned long argument) {
     int saved = errno, r;
 
     if (!vcpu)
-        return kernel_ioctl(fd, KVM_RUN, argument);
+        return run_unknown(fd);
     if (!vcpu->vm->started) {
         check_memory(vcpu->vm, false);
         vcpu->vm->started = true;
     }
-    do
-        r = kernel_ioctl(fd, KVM_RUN, argument);
+    do /* a number that was closed meanwhile may be another's */
+        r = vcpu->fd == fd ? kernel_ioctl(fd, KVM_RUN, argument) : failed(EBADF);
     while (r == 0 && ioregion_vmm_handle_exit(vcpu->vm->follower.regions, vcpu->run));
     leave(vcpu);
     if (r >= 0)

@@ -28,10 +28,10 @@ bool machines_any(void);
  */
 int machines_create_vm(int kvm, unsigned long type);
 
-/* KVM_CREATE_VCPU; of a VM that is not known it is nothing more. */
+/* KVM_CREATE_VCPU; of a VM that is not known it fails with EBADF. */
 int machines_create_vcpu(int vm, unsigned long id);
 
-/* KVM_RUN until an exit is the VMM's own. */
+/* KVM_RUN until an exit is the VMM's own; of a vCPU that is not known it fails with EBADF. */
 int machines_run(int vcpu, unsigned long argument);
 
 /* KVM_SET_USER_MEMORY_REGION, or the other request that does the same: both begin with this struct. */

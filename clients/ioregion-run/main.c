@@ -102,6 +102,8 @@ static int check_program(const char *name, char path[PATH_MAX]) {
     char why[256];
     int r = program_find(name, path);
 
+    if (getuid() != geteuid() || getgid() != getegid())
+        return fail(STATUS_UNFIT, "real and effective ids differ, and no loader takes a library from us then");
     if (r == -ENOENT)
         return fail(STATUS_NOT_FOUND, "%s: no such program", name);
     if (r < 0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Debian's own QEMU, unmodified and running, is given a device: the port that SeaBIOS writes its log to."""
+"""Debian's own QEMU, unmodified, is given a device: the port that SeaBIOS writes its log to."""
 
 import json
 import os
@@ -14,12 +14,13 @@ from privatebus import die_with_the_test
 from program import Program
 
 HERE = os.path.dirname(os.path.realpath(__file__))
+RUN = f'{BUILD}/clients/ioregion-run/ioregion-run'
 PATIENCE = 120  # seconds; an emulated machine emulates one that boots
 LAST = b'No bootable device'
 
 POLICY = {
     'version': 1,
-    'vmms': [{'name': 'vmms', 'match': {'user': 'root'}, 'vms': ['*'], 'dispatch': ['kernel'], 'features': []}],
+    'vmms': [{'name': 'vmms', 'match': {'user': 'root'}, 'vms': ['*'], 'dispatch': ['kernel', 'vmm'], 'features': []}],
     'devices': [{'name': 'devices', 'match': {'user': 'root'}, 'vms': ['*'], 'features': [],
                  'regions': [{'space': 'pio', 'within': ['0x402', '0x402']}], 'timeout': '5s',
                  'on-disconnect': ['ones']}],
@@ -60,16 +61,16 @@ class Log:
 class Qemu:
     """A PC without anything that it could boot from, stopped before its first instruction."""
 
-    def __init__(self, directory, *arguments):
+    def __init__(self, directory, *arguments, wrapper=(), environment=()):
         path = f'{directory}/qmp'
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(path)
             listener.listen(1)
             listener.settimeout(PATIENCE)
             self.process = subprocess.Popen(
-                ['qemu-system-x86_64', '-machine', 'pc', '-accel', 'kvm', '-m', '32', '-nodefaults', '-display', 'none',
+                [*wrapper, 'qemu-system-x86_64', '-machine', 'pc', '-accel', 'kvm', '-m', '32', '-nodefaults', '-display', 'none',
                  '-S', '-chardev', f'socket,id=qmp,path={path}', '-mon', 'qmp,mode=control', *arguments],
-                stdin=subprocess.DEVNULL, preexec_fn=die_with_the_test)
+                stdin=subprocess.DEVNULL, env={**os.environ, **dict(environment)}, preexec_fn=die_with_the_test)
             self.qmp = listener.accept()[0].makefile('rw')
         os.unlink(path)
         self.qmp.readline()
@@ -103,8 +104,8 @@ class Qemu:
 class Adopt(rig.Case):
     policy = POLICY
 
-    def qemu(self, *arguments):
-        qemu = Qemu(self.directory, *arguments)
+    def qemu(self, *arguments, **keywords):
+        qemu = Qemu(self.directory, *arguments, **keywords)
         self.addCleanup(qemu.close)
         return qemu
 
@@ -145,17 +146,29 @@ class Adopt(rig.Case):
         device.expect('ended')
         self.wait_until(lambda: not self.vm_names())
 
+    def assert_served(self, qemu, expected):
+        """By the kernel, from its first access on."""
+        self.assertEqual(self.properties(rig.path_of('pc'), 'org.ioregion1.VM')['Dispatch'], 'kernel')
+        device, log = self.attach_debugcon()
+        qemu.ask('cont')
+        self.assertEqual(log.boot(), expected)
+        counts, = self.call(rig.path_of('pc', 'debugcon', 0), 'org.ioregion1.Region', 'GetStatistics')
+        self.assertEqual((counts['writes'], counts['failures']), (len(expected), 0))
+        self.assert_gone(qemu, device)
+
     def test_before_its_first_access(self):
         first, _ = self.reference()
         self.assertGreater(len(first), 1000)
         qemu = self.qemu()
         self.adopt(qemu)
-        device, log = self.attach_debugcon()
-        qemu.ask('cont')
-        self.assertEqual(log.boot(), first)
-        counts, = self.call(rig.path_of('pc', 'debugcon', 0), 'org.ioregion1.Region', 'GetStatistics')
-        self.assertEqual((counts['writes'], counts['failures']), (len(first), 0))
-        self.assert_gone(qemu, device)
+        self.assert_served(qemu, first)
+
+    def test_through_ioregion_run(self):
+        """Which leaves the way to the broker."""
+        first, _ = self.reference()
+        qemu = self.qemu(wrapper=[RUN, '--vm', 'pc', '--'],
+                         environment={'DBUS_SYSTEM_BUS_ADDRESS': self.bus.address})
+        self.assert_served(qemu, first)
 
     def test_hot(self):
         """SeaBIOS found no port at its first boot; so it is silent up to where it starts anew."""

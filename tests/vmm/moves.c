@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -65,10 +66,36 @@ static void *run(void *argument) {
     return NULL;
 }
 
-static void run_in_thread(struct kvm_vm *vm, bool wait) {
-    pthread_t thread;
+static pthread_t thread; /* the last one */
 
-    pthread_create(&thread, NULL, run, vm);
+/* As VMMs do that kick a vCPU by a signal which is let through by KVM_RUN alone. */
+static void *run_masked(void *argument) {
+    struct {
+        struct kvm_signal_mask mask;
+        uint8_t signals[8];
+    } none = {.mask.len = sizeof(none.signals)};
+    struct kvm_vm *vm = argument;
+    sigset_t kick;
+
+    sigemptyset(&kick);
+    sigaddset(&kick, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &kick, NULL);
+    if (ioctl(vm->vcpu, KVM_SET_SIGNAL_MASK, &none) < 0)
+        puts(strerrorname_np(errno));
+    return run(vm);
+}
+
+static void on_kick(int number) {
+}
+
+static void kick(void) {
+    signal(SIGUSR1, on_kick);
+    pthread_kill(thread, SIGUSR1);
+    puts("kicked");
+}
+
+static void run_in_thread(struct kvm_vm *vm, void *(*how)(void *argument), bool wait) {
+    pthread_create(&thread, NULL, how, vm);
     if (wait)
         pthread_join(thread, NULL);
     else
@@ -89,6 +116,13 @@ static void fork_and_close(void) {
     }
     waitpid(child, NULL, 0);
     puts("forked");
+}
+
+static void become(const char *program) {
+    char *const arguments[] = {(char *) program, NULL};
+
+    execvp(program, arguments);
+    puts(strerrorname_np(errno));
 }
 
 #pragma GCC diagnostic push
@@ -115,6 +149,22 @@ static void set_slot(struct kvm_vm *vm, const char *arguments) {
     slot.userspace_addr =
         (uintptr_t) mmap(NULL, size ?: 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     puts(ioctl(vm->vm, KVM_SET_USER_MEMORY_REGION, &slot) < 0 ? strerrorname_np(errno) : "set");
+}
+
+/* Of a duplicate: what has a vCPU is the same VM, by another number. */
+static void make_vcpu_of_duplicate(const struct kvm_vm *vm) {
+    _cleanup_(fd_closep) int duplicate = fcntl(vm->vm, F_DUPFD_CLOEXEC, 0);
+    _cleanup_(fd_closep) int vcpu = ioctl(duplicate, KVM_CREATE_VCPU, 1);
+
+    puts(vcpu < 0 ? strerrorname_np(errno) : "made");
+}
+
+static void duplicate_vcpu(struct kvm_vm *vm) {
+    int duplicate = fcntl(vm->vcpu, F_DUPFD_CLOEXEC, 0);
+
+    fd_close(vm->vcpu);
+    vm->vcpu = duplicate;
+    puts("duplicated");
 }
 
 static void close_fd(int *fd) {
@@ -147,11 +197,21 @@ static void move(const char *name, struct kvm_vm **vm, const char *arguments) {
     else if (strcmp(name, "run") == 0)
         run(*vm);
     else if (strcmp(name, "thread") == 0)
-        run_in_thread(*vm, true);
+        run_in_thread(*vm, run, true);
     else if (strcmp(name, "background") == 0)
-        run_in_thread(*vm, false);
+        run_in_thread(*vm, run, false);
+    else if (strcmp(name, "masked") == 0)
+        run_in_thread(*vm, run_masked, false);
+    else if (strcmp(name, "kick") == 0)
+        kick();
+    else if (strcmp(name, "immediate-exit") == 0)
+        printf("%d\n", (*vm)->run->immediate_exit = !(*vm)->run->immediate_exit);
     else if (strcmp(name, "slot") == 0)
         set_slot(*vm, arguments);
+    else if (strcmp(name, "duplicate-vm") == 0)
+        make_vcpu_of_duplicate(*vm);
+    else if (strcmp(name, "duplicate-vcpu") == 0)
+        duplicate_vcpu(*vm);
     else if (strcmp(name, "close-vm") == 0)
         close_fd(&(*vm)->vm);
     else if (strcmp(name, "close-vcpu") == 0)
@@ -164,6 +224,8 @@ static void move(const char *name, struct kvm_vm **vm, const char *arguments) {
         puts((*vm = kvm_vm_free(*vm)) ? "" : "freed");
     else if (strcmp(name, "fork") == 0)
         fork_and_close();
+    else if (strcmp(name, "become") == 0)
+        become("true");
     else if (strcmp(name, "vfork") == 0)
         vfork_and_close();
     else if (strcmp(name, "emulate") == 0)

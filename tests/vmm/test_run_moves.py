@@ -74,6 +74,30 @@ class Devices(moves.Case):
         for move in ('thread', 'thread', 'run', 'thread'):
             self.assert_served(vmm, device, move=move)
 
+    def assert_kicked(self, vmm, device, run, kick, answer):
+        """An access that is under way ends as ever, then the VMM has its vCPU back, and nothing is done twice."""
+        vmm.start(run)
+        self.assertEqual(len(protocol.receive_packet(device.channels[0])), 32)
+        self.assertEqual(vmm.ask(kick), answer)
+        device.channels[0].send(protocol.Response(0x5a).pack())
+        self.assertEqual(vmm.answer(), 'failed EINTR')
+
+    def test_39_kicked_by_a_signal(self):
+        vmm = self.made()
+        device = self.port()
+        self.assert_kicked(vmm, device, 'masked 0', 'kick', 'kicked')
+        self.assertEqual(vmm.ask('run 0'), 'out 0xf4 0x5a')
+        self.assert_served(vmm, device)
+
+    def test_39_kicked_by_immediate_exit(self):
+        vmm = self.made()
+        device = self.port()
+        self.assert_kicked(vmm, device, 'background 0', 'immediate-exit 0', '1')
+        self.assertEqual(vmm.ask('run 0'), 'failed EINTR')
+        self.assertEqual(vmm.ask('immediate-exit 0'), '0')
+        self.assertEqual(vmm.ask('run 0'), 'out 0xf4 0x5a')
+        self.assert_served(vmm, device)
+
     def test_a_thread_that_no_signal_reaches(self):
         vmm = self.made()
         tasks = f'/proc/{vmm.process.pid}/task'
@@ -150,6 +174,28 @@ class Descriptors(moves.Case):
         self.assertEqual(vmm.ask('make 2'), 'made')
         self.assert_unserved(vmm, 1)
 
+    def test_numbers_that_come_again_in_the_library(self):
+        """The channels of devices have them now, and are closed again."""
+        vmm = self.made()
+        self.assertEqual(vmm.ask('lose-vcpu 0'), 'lost')
+        self.assertEqual(vmm.ask('lose-vm 0'), 'lost')
+        devices = [self.attach('vm', f'port{i}', [region('pio', 0x300 + i, 1)], user='root') for i in range(3)]
+        for device in devices:
+            device.release()
+        self.wait_until(lambda: not self.properties(rig.path_of('vm'), 'org.ioregion1.VM')['Devices'])
+        self.assertEqual(vmm.ask('make 1'), 'made')
+        self.assert_unserved(vmm, 1)
+        self.assertEqual(vmm.ended(), (0, '', ''))
+
+    def test_duplicates_are_told(self):
+        """They are not known, and what is run under them has no device: nobody should have to find that out."""
+        vmm = self.made()
+        self.assertEqual(vmm.ask('duplicate-vm 0'), 'EBADF')
+        self.assertIn('another descriptor', vmm.warning())
+        self.assertEqual(vmm.ask('duplicate-vcpu 0'), 'duplicated')
+        self.assertEqual(vmm.ask('run 0'), 'failed EBADF')
+        self.assertIn('another descriptor', vmm.warning())
+
     def test_vm_lives_as_long_as_a_vcpu(self):
         vmm = self.made()
         device = self.port()
@@ -170,6 +216,18 @@ class Descriptors(moves.Case):
         device.channels[0].send(protocol.Response(0x5a).pack())
         self.assertEqual(vmm.answer(), 'failed EBADF')
         self.assert_gone()
+
+    def test_closed_while_a_vcpu_waits_and_there_again(self):
+        """The number is another vCPU's by then, which this thread has no business with."""
+        vmm = self.made()
+        self.assertEqual(vmm.ask('make 1'), 'made')
+        device = self.port()
+        vmm.start('background 0')
+        self.assertEqual(len(protocol.receive_packet(device.channels[0])), 32)
+        self.assertEqual(vmm.ask('close-vcpu 0'), 'closed')
+        self.assertEqual(vmm.ask('duplicate-vcpu 1'), 'duplicated')
+        device.channels[0].send(protocol.Response(0x5a).pack())
+        self.assertEqual(vmm.answer(), 'failed EBADF')
 
     def test_children_take_nothing_away(self):
         vmm = self.made()

@@ -32,6 +32,7 @@ class Emulation(Case):
     def test_by_name(self):
         self.assertIn('without KVM', self.start('-accel', 'tcg'))
         self.assertIn('without KVM', self.start('-machine', 'q35,accel=tcg'))
+        self.assertIn('without KVM', self.start('-accel', 'tcg,split-wx=on', '-S'))
 
     def test_in_the_background(self):
         self.assertIn('without KVM', self.start('-daemonize', status=1))

@@ -76,6 +76,25 @@ class Refuses(moves.Case):
         self.assertEqual(vmm.ask('fork'), 'forked')
         self.assertEqual(vmm.ended(), (0, '', ''))
 
+    def test_program_that_becomes_another(self):
+        """Which the library is not before: as taskset, nice, numactl and env do."""
+        vmm = self.start()
+        vmm.start('become')
+        result, output, errors = vmm.ended()
+        self.assertEqual((result, output), (126, ''), errors)
+        self.assertIn('before ioregion-run', errors)
+        for wrapper in (['env', '-i'], ['nice'], ['taskset', '3'], ['/bin/setpriv']):
+            self.assert_refused(126, 'before ioregion-run', '--vm', 'vm', '--', program=[*wrapper, moves.MOVES])
+
+    def test_other_effective_group(self):
+        """The loader drops the library then, too."""
+        launcher = subprocess.run([moves.RUN, '--vm', 'vm', moves.MOVES], capture_output=True, text=True,
+                                  env={**os.environ, 'DBUS_SYSTEM_BUS_ADDRESS': self.bus.address},
+                                  stdin=subprocess.DEVNULL, timeout=20,
+                                  preexec_fn=lambda: os.setresgid(65534, 0, 0))
+        self.assertEqual((launcher.returncode, launcher.stdout), (126, ''))
+        self.assertIn('effective', launcher.stderr)
+
     def test_emulation(self):
         vmm = self.start()
         vmm.start('emulate')

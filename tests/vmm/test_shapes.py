@@ -37,6 +37,11 @@ class Shapes(comparison.Case):
                              ('^move', 3), ('^outs .* ins:', 42)):
             self.assertEqual(len(re.findall(words, told, re.M)), times, words)  # the guest did it all
 
+    def test_25_27_long_mode(self):
+        told = self.compare('long.rom')
+        self.assertEqual(len(re.findall('^[a-z ]+ at ', told, re.M)), 16 * 18)  # the guest did it all
+        self.assertRegex(told, 'constant at 0100: [0-9a-f ]+[|] [0-9a-f]+ [0-9a-f]+ 89abcdf0 ffffffff ')  # in one
+
     def test_42_several_processors(self):
         for smp in (2, 4):
             told = self.compare('processors.rom', smp, 300, smp=smp)
