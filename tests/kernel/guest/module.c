@@ -40,6 +40,7 @@ int module_references(const char *name) {
     return count;
 }
 
+/* Within a while: a handle that is closed leaves its bus a moment later. */
 int references_fall_to(const char *name, int references) {
     for (unsigned i = 0; i < 500 && module_references(name) != references; i++)
         usleep(10000);

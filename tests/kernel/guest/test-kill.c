@@ -138,7 +138,7 @@ static void check_nothing_left(int ours, int kvms) {
 static void kill_in_every_order(void) {
     static const enum role orders[][ROLES] = {{VMM, DEVICE, BROKER}, {VMM, BROKER, DEVICE}, {DEVICE, VMM, BROKER},
                                               {DEVICE, BROKER, VMM}, {BROKER, VMM, DEVICE}, {BROKER, DEVICE, VMM}};
-    int ours = module_references("ioregionfd"), kvms = module_references("kvm_amd");
+    int ours = references_fall_to("ioregionfd", 1), kvms = module_references("kvm_amd");
 
     for (unsigned i = 0; i < sizeof(orders) / sizeof(orders[0]); i++) {
         struct scene scene;
@@ -156,7 +156,7 @@ static void kill_in_every_order(void) {
 
 /* Under hold, with the device gone already, the VMM can be killed as well. */
 static void kill_vmm_while_held(void) {
-    int ours = module_references("ioregionfd"), kvms = module_references("kvm_amd");
+    int ours = references_fall_to("ioregionfd", 1), kvms = module_references("kvm_amd");
     struct kvm_ioregion region = region_at(VM_MMIO, 0x100, 1, channel_new(0), IOREGIONFD_REGION_HOLD);
     int handle, pair[2], status, vm_fd;
     uint64_t start;

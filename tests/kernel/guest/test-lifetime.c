@@ -76,7 +76,7 @@ static void handle_closed(void) {
 
 /* 22: descriptors that travel into the dark are closed with it */
 static void descriptors_in_flight(void) {
-    int ours = module_references("ioregionfd"), pair[2];
+    int ours = references_fall_to("ioregionfd", 1), pair[2];
     char byte = 0, control[CMSG_SPACE(2 * sizeof(int))] = {0};
     struct iovec data = {&byte, 1};
     struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1, .msg_control = control,
@@ -191,7 +191,7 @@ static unsigned number(const char *name, unsigned otherwise) {
  */
 static void cycles_leave_nothing(void) {
     unsigned n = number("cycles", 500), warm = number("warm", 100);
-    int ours = module_references("ioregionfd");
+    int ours = references_fall_to("ioregionfd", 1);
     uint64_t start;
     long before, after;
     struct vm vm;
@@ -214,7 +214,7 @@ static void cycles_leave_nothing(void) {
 
 /* The same with whole VMs, whose ends take the regions along. */
 static void vms_leave_nothing(void) {
-    int kvms = count_vms(), ours = module_references("ioregionfd");
+    int ours = references_fall_to("ioregionfd", 1), kvms = count_vms();
 
     for (unsigned i = 0; i < 30; i++) {
         struct kvm_ioregion region = region_at(VM_MMIO, 0x100, i, channel_new(0), 0);
