@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
 #include <syslog.h>
 
@@ -190,16 +189,15 @@ int vm_restored(struct vm *vm) {
     return vm_each_device(vm, device_restored, NULL);
 }
 
-/* Either the device closed it, or the dispatcher cut it; who told us so may have told the process before. */
-static bool lost_a_channel(const struct device *device) {
-    for (size_t i = 0; i < device->n_channels; i++) {
-        const struct channel *channel = &device->channels[i];
-        struct pollfd p = {.fd = channel->fd};
+/* Who told us may have told the process before. */
+static enum ioregion_lease_event_what loss_of(const struct device *device) {
+    struct dispatcher *dispatcher = device->vm->dispatcher;
+    enum ioregion_lease_event_what loss = 0;
 
-        if (channel->open && channel->cookie && (channel->fd < 0 || (poll(&p, 1, 0) > 0 && (p.revents & POLLHUP))))
-            return true;
-    }
-    return false;
+    for (size_t i = 0; i < device->n_channels && !loss && device->state == DEVICE_ATTACHED; i++)
+        if (device->channels[i].open)
+            loss = dispatcher->type->lost(dispatcher, device->channels[i].id, device->channels[i].fd);
+    return loss;
 }
 
 struct losses {
@@ -210,7 +208,7 @@ struct losses {
 static int collect_loss(struct device *device, void *userdata) {
     struct losses *losses = userdata;
 
-    if ((!device->lease && device->lease_cookie) || (device->state == DEVICE_ATTACHED && lost_a_channel(device)))
+    if ((!device->lease && device->lease_cookie) || loss_of(device))
         losses->devices[losses->n++] = device;
     return 0;
 }
@@ -230,7 +228,7 @@ static int on_settle(sd_event_source *source, void *userdata) {
     broker_each_vm(broker, collect_losses, &losses);
     for (size_t i = 0; i < losses.n; i++)
         if (devices[i]->lease)
-            device_channel_lost(devices[i], IOREGION_EVENT_EOF);
+            device_channel_lost(devices[i], loss_of(devices[i]));
         else
             device_lease_lost(devices[i]);
     return 0;
