@@ -10,6 +10,10 @@
 #include "removal.h"
 #include "restore.h"
 
+bool ran_out(int error) {
+    return error == -ENOMEM || error == -EMFILE || error == -ENFILE || error == -ENOSPC;
+}
+
 static void vm_freep(struct vm **vm) {
     if (*vm)
         vm_free(*vm);
@@ -138,7 +142,7 @@ int vm_restore(struct broker *broker, struct vm *vm, int lease, int handle) {
         STEAL(owned);
         return 0;
     }
-    if (r != -ENOMEM)
+    if (!ran_out(r))
         journal_log(LOG_ERR, "VM %s ends, as it is not as it was left: %s", vm->name, strerrordesc_np(-r));
     vm->broker = NULL; /* what is kept for it stays for the keeper to end in order */
     return r;
@@ -151,10 +155,10 @@ int device_restore_lease(struct device *device, int fd) {
     r = take_lease(device->vm->broker, device->owner, fd, &lease);
     if (r >= 0)
         device_set_lease(device, lease);
-    else if (r != -ENOMEM)
+    else if (!ran_out(r))
         journal_log(LOG_ERR, "the lease of device %s on VM %s is not its own: %s", device->name, device->vm->name,
                     strerrordesc_np(-r));
-    return r == -ENOMEM ? r : 0;
+    return ran_out(r) ? r : 0;
 }
 
 static int device_restored(struct device *device, void *userdata) {

@@ -11,9 +11,15 @@
 #include "registry.h"
 
 /*
+ * Did something run out, of the machine or of this process? Then nothing is wrong with what came back, and nothing of
+ * it is given up: the next process tries again.
+ */
+bool ran_out(int error);
+
+/*
  * Put a VM back that state_read() made, and its devices. @vm and the descriptors, -1 for none, are taken, also on
  * failure.
- * -ENOMEM: nothing is wrong with it. Anything else was told to the log.
+ * What is wrong with it was told to the log, unless something ran out.
  */
 int vm_restore(struct broker *broker, struct vm *vm, int lease, int handle);
 
