@@ -55,16 +55,24 @@ static int ids_compare(const void *left, const void *right) {
     return a->first < b->first ? -1 : a->first > b->first;
 }
 
-static int add_ids(struct device *device, void *userdata) {
+/* No id twice: whose region is it that the dispatcher tells of, or whose channel that it is to cut? */
+static int refuse_doubles(struct reader *r, const struct json_node *node, struct ids *ids, size_t n, const char *what) {
+    qsort(ids, n, sizeof(*ids), ids_compare);
+    for (size_t i = 0; i + 1 < n; i++)
+        if (ids[i].n > ids[i + 1].first - ids[i].first)
+            return READ_FAIL(r, node, "two %s have the id %" PRIu64, what, ids[i + 1].first);
+    return 0;
+}
+
+static int add_region_ids(struct device *device, void *userdata) {
     struct ids **next = userdata;
 
     *(*next)++ = (struct ids){device->regions[0].id, device->n_regions};
     return 0;
 }
 
-/* No id twice: whose region is it that the dispatcher tells of, or that is to be undone? */
-static int check_ids(struct reader *r, const struct json_node *undo, const struct json_node *devices,
-                     const struct vm *vm) {
+static int check_region_ids(struct reader *r, const struct json_node *undo, const struct json_node *devices,
+                            const struct vm *vm) {
     _cleanup_(freep) struct ids *ids = calloc(undo->number + devices->number + 1, sizeof(*ids));
     struct ids *end = ids;
     struct removal *removal;
@@ -73,12 +81,34 @@ static int check_ids(struct reader *r, const struct json_node *undo, const struc
         return -ENOMEM;
     TAILQ_FOREACH(removal, &vm->removals, link)
     *end++ = (struct ids){removal->first, removal->n};
-    vm_each_any_device(vm, add_ids, &end);
-    qsort(ids, (size_t) (end - ids), sizeof(*ids), ids_compare);
-    for (const struct ids *i = ids; i + 1 < end; i++)
-        if (i->n > i[1].first - i->first)
-            return READ_FAIL(r, devices, "two regions have the id %" PRIu64, i[1].first);
+    vm_each_any_device(vm, add_region_ids, &end);
+    return refuse_doubles(r, devices, ids, (size_t) (end - ids), "regions");
+}
+
+static int add_channel_ids(struct device *device, void *userdata) {
+    struct ids **next = userdata;
+
+    for (size_t i = 0; i < device->n_channels; i++)
+        *(*next)++ = (struct ids){device->channels[i].id, 1};
     return 0;
+}
+
+static int count_channels(struct device *device, void *userdata) {
+    *(size_t *) userdata += device->n_channels;
+    return 0;
+}
+
+static int check_channel_ids(struct reader *r, const struct json_node *devices, const struct vm *vm) {
+    _cleanup_(freep) struct ids *ids = NULL;
+    struct ids *end;
+    size_t n = 0;
+
+    vm_each_any_device(vm, count_channels, &n);
+    ids = end = calloc(n + 1, sizeof(*ids));
+    if (!ids)
+        return -ENOMEM;
+    vm_each_any_device(vm, add_channel_ids, &end);
+    return refuse_doubles(r, devices, ids, n, "channels");
 }
 
 static int read_version(struct reader *r, const struct json_node *root) {
@@ -164,8 +194,10 @@ static int read_vm(struct reader *r, struct vm *vm) {
         (ret = read_vm_itself(r, values, vm)) < 0 || (ret = read_reserved(r, values[RESERVED], vm)) < 0 ||
         (ret = read_undo(r, values[UNDO], vm)) < 0)
         return ret;
-    ret = state_read_devices(r, values[DEVICES], vm);
-    return ret < 0 ? ret : check_ids(r, values[UNDO], values[DEVICES], vm);
+    if ((ret = state_read_devices(r, values[DEVICES], vm)) < 0 ||
+        (ret = check_region_ids(r, values[UNDO], values[DEVICES], vm)) < 0)
+        return ret;
+    return check_channel_ids(r, values[DEVICES], vm);
 }
 
 int state_read(const char *name, const char *text, size_t size, struct vm **ret_vm, char **ret_error) {
