@@ -174,6 +174,7 @@ static int restore_vm(struct persist *persist, struct vm *vm) {
         handle = pick_handle(fds, n_fds);
     if ((lease < 0 && (vm->lease_cookie || handle < 0)) || (vm->dispatch == POLICY_DISPATCH_KERNEL && handle < 0)) {
         journal_log(LOG_ERR, "VM %s ends: what it lives by did not come back", vm->name);
+        vm_audit_loss(vm);
         fd_close(lease);
         fd_close(handle);
         vm_free(vm);

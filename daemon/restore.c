@@ -3,6 +3,7 @@
 #include <string.h>
 #include <syslog.h>
 
+#include "audit.h"
 #include "broker.h"
 #include "dispatch-kernel.h"
 #include "dispatch-vmm.h"
@@ -127,6 +128,16 @@ static int vm_link(struct vm *vm, int lease, int handle) {
     return r < 0 ? r : registry_add_vm(vm);
 }
 
+static int device_audit_loss(struct device *device, void *userdata) {
+    device_audit(device, AUDIT_DETACH, NULL, "its VM did not come back");
+    return 0;
+}
+
+void vm_audit_loss(const struct vm *vm) {
+    vm_each_any_device(vm, device_audit_loss, NULL);
+    vm_audit(vm, AUDIT_UNREGISTER, NULL, "it did not come back");
+}
+
 int vm_restore(struct broker *broker, struct vm *vm, int lease, int handle) {
     _cleanup_(vm_freep) struct vm *owned = vm;
     int r;
@@ -142,8 +153,10 @@ int vm_restore(struct broker *broker, struct vm *vm, int lease, int handle) {
         STEAL(owned);
         return 0;
     }
-    if (!ran_out(r))
+    if (!ran_out(r)) {
         journal_log(LOG_ERR, "VM %s ends, as it is not as it was left: %s", vm->name, strerrordesc_np(-r));
+        vm_audit_loss(vm);
+    }
     vm->broker = NULL; /* what is kept for it stays for the keeper to end in order */
     return r;
 }

@@ -23,6 +23,9 @@ bool ran_out(int error);
  */
 int vm_restore(struct broker *broker, struct vm *vm, int lease, int handle);
 
+/* A VM that can't be put back, with all of its devices: what was granted is seen to end. The VM stays the caller's. */
+void vm_audit_loss(const struct vm *vm);
+
 /* The device's lease (taken); one that is not its owner's is closed, as if it had not come back. */
 int device_restore_lease(struct device *device, int lease);
 

@@ -267,12 +267,19 @@ class State(Case):
         state['lease'] += 2
         self.write(json.dumps(state))
         self.check_refused('VM vm ends: what it lives by did not come back')
+        self.check_trail()
 
     def test_another_owner(self):
         state = json.loads(self.text)
         state['owner']['pid'] += 1
         self.write(json.dumps(state))
         self.check_refused('VM vm ends, as it is not as it was left: Stale file handle')
+        self.check_trail()
+
+    def check_trail(self):
+        """What was granted is seen to end."""
+        for record in ('detach: device dev on vm vm ', 'unregister: vm vm '):
+            self.assertEqual(self.daemon.log().count(record), 1, record)
 
     def test_descriptors_of_nobody(self):
         ours, theirs = socket.socketpair()
