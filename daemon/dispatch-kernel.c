@@ -174,21 +174,30 @@ static int kernel_remove(struct dispatcher *dispatcher, uint64_t id, dispatcher_
     return 0;
 }
 
+static int read_stats(const struct dispatch_kernel *d, const struct kernel_region *region,
+                      struct ioregionfd_stats *ret_stats) {
+    *ret_stats = (struct ioregionfd_stats){
+        .guest_paddr = region->desc.guest_paddr,
+        .memory_size = region->desc.memory_size,
+        .flags = region->desc.flags & KVM_IOREGION_PIO,
+    };
+    return ioctl(d->handle, IOREGIONFD_GET_STATS, ret_stats) < 0 ? -errno : 0;
+}
+
 static int kernel_stats(struct dispatcher *dispatcher, uint64_t id, dispatcher_done_t done, void *userdata) {
     struct dispatch_kernel *d = (struct dispatch_kernel *) dispatcher;
     const struct kernel_region *region = find_region(d, id);
     struct ioregion_lease_stats_reply reply = {.region = id};
-    struct ioregionfd_stats stats = {0};
+    struct ioregionfd_stats stats;
+    int r;
 
     if (!region) {
         done(userdata, 0, &reply); /* an add that failed; as the lease has it, all zero */
         return 0;
     }
-    stats.guest_paddr = region->desc.guest_paddr;
-    stats.memory_size = region->desc.memory_size;
-    stats.flags = region->desc.flags & KVM_IOREGION_PIO;
-    if (ioctl(d->handle, IOREGIONFD_GET_STATS, &stats) < 0)
-        return -errno;
+    r = read_stats(d, region, &stats);
+    if (r < 0)
+        return r;
     reply.reads = stats.reads;
     reply.writes = stats.writes;
     reply.posted = stats.posted;
@@ -228,6 +237,33 @@ static int kernel_restore(struct dispatcher *dispatcher, const struct ioregion_l
     return enter_region((struct dispatch_kernel *) dispatcher, &old) ? 0 : -ENOMEM;
 }
 
+struct loss_walk {
+    const struct dispatch_kernel *d;
+    uint32_t channel;
+    enum ioregion_lease_event_what loss;
+};
+
+static void look_at_region(const void *node, VISIT visit, void *userdata) {
+    const struct kernel_region *region = *(struct kernel_region *const *) node;
+    struct loss_walk *walk = userdata;
+    struct ioregionfd_stats stats;
+
+    if ((visit != postorder && visit != leaf) || region->channel != walk->channel)
+        return;
+    if (read_stats(walk->d, region, &stats) < 0)
+        walk->loss = IOREGION_EVENT_EOF; /* nobody is asked where there is no region */
+    else if (stats.state != IOREGIONFD_STATE_ATTACHED)
+        walk->loss = (enum ioregion_lease_event_what) stats.loss;
+}
+
+/* The module tells of a loss once: whoever read of it may not have lived to write it down. */
+static enum ioregion_lease_event_what kernel_lost(struct dispatcher *dispatcher, uint32_t channel, int fd) {
+    struct loss_walk walk = {.d = (struct dispatch_kernel *) dispatcher, .channel = channel};
+
+    twalk_r(walk.d->regions, look_at_region, &walk);
+    return walk.loss;
+}
+
 static size_t kernel_descriptors(const struct dispatcher *dispatcher, int *ret_fds) {
     const struct dispatch_kernel *d = (const struct dispatch_kernel *) dispatcher;
 
@@ -262,6 +298,7 @@ const struct dispatcher_type dispatch_kernel_type = {
     .grant = kernel_grant,
     .revoke = kernel_revoke,
     .restore = kernel_restore,
+    .lost = kernel_lost,
     .descriptors = kernel_descriptors,
     .free = kernel_free,
 };

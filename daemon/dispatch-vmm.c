@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -294,6 +295,13 @@ static int vmm_restore(struct dispatcher *dispatcher, const struct ioregion_leas
     return 0; /* the VMM knows it by its id */
 }
 
+/* Either the device closed it, or we cut it; the VMM's own news of it waits on the lease until it is dealt with. */
+static enum ioregion_lease_event_what vmm_lost(struct dispatcher *dispatcher, uint32_t channel, int fd) {
+    struct pollfd p = {.fd = fd};
+
+    return fd < 0 || (poll(&p, 1, 0) > 0 && (p.revents & POLLHUP)) ? IOREGION_EVENT_EOF : 0;
+}
+
 static size_t vmm_descriptors(const struct dispatcher *dispatcher, int *ret_fds) {
     const struct dispatch_vmm *d = (const struct dispatch_vmm *) dispatcher;
 
@@ -329,6 +337,7 @@ const struct dispatcher_type dispatch_vmm_type = {
     .grant = vmm_grant,
     .revoke = vmm_revoke,
     .restore = vmm_restore,
+    .lost = vmm_lost,
     .descriptors = vmm_descriptors,
     .free = vmm_free,
 };

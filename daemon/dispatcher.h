@@ -62,6 +62,8 @@ struct dispatcher_type {
     void (*revoke)(struct dispatcher *dispatcher, enum ioregion_revoke_reason reason);
     /* An earlier process added this region. Without it, remove() may know nothing of it. */
     int (*restore)(struct dispatcher *dispatcher, const struct ioregion_lease_region_add *region);
+    /* What became of a channel that an earlier process made, should that one have died of the news; 0: nothing. */
+    enum ioregion_lease_event_what (*lost)(struct dispatcher *dispatcher, uint32_t channel, int fd);
     /* What another process needs to go on: at most DISPATCHER_FDS_MAX, which stay the dispatcher's. */
     size_t (*descriptors)(const struct dispatcher *dispatcher, int *ret_fds);
     /* Requests that wait are answered with -ECONNRESET. */

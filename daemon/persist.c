@@ -117,9 +117,7 @@ static int note(const char *name, void *userdata) {
 bool persist_has_state(const struct persist *persist) {
     bool found = false;
 
-    if (persist)
-        folder_each(persist->vms, note, &found);
-    return found;
+    return persist && (folder_each(persist->vms, note, &found) < 0 || found); /* who can't look gives nothing up */
 }
 
 /* Out of what came back under a name, the one socket that has this cookie. */
@@ -164,7 +162,7 @@ static int give_descriptors(struct device *device, void *userdata) {
     return r;
 }
 
-/* @vm is taken. -ENOMEM ends it all; what is wrong otherwise is one VM's own. */
+/* @vm is taken. What runs out ends it all; what is wrong otherwise is one VM's own. */
 static int restore_vm(struct persist *persist, struct vm *vm) {
     uint32_t kept = vm->kept;
     size_t n_fds = 0;
@@ -176,6 +174,7 @@ static int restore_vm(struct persist *persist, struct vm *vm) {
         handle = pick_handle(fds, n_fds);
     if ((lease < 0 && (vm->lease_cookie || handle < 0)) || (vm->dispatch == POLICY_DISPATCH_KERNEL && handle < 0)) {
         journal_log(LOG_ERR, "VM %s ends: what it lives by did not come back", vm->name);
+        vm_audit_loss(vm);
         fd_close(lease);
         fd_close(handle);
         vm_free(vm);
@@ -204,7 +203,7 @@ static int read_file(struct persist *persist, const char *name, struct vm **ret_
     r = folder_read(persist->vms, name, JSON_SIZE_MAX, &text, &size);
     if (r >= 0)
         r = state_read(name, text, size, &vm, &error);
-    if (r == -ENOMEM)
+    if (ran_out(r))
         return r;
     if (r < 0) {
         journal_log(LOG_ERR, "the state of a VM is refused, and its descriptors are closed: %s",
@@ -229,9 +228,9 @@ static int restore_file(const char *name, void *userdata) {
     r = read_file(persist, name, &vm);
     if (r >= 0)
         r = restore_vm(persist, vm);
-    if (r < 0 && r != -ENOMEM)
+    if (r < 0 && !ran_out(r))
         folder_remove(persist->vms, name);
-    return r == -ENOMEM ? r : 0;
+    return ran_out(r) ? r : 0;
 }
 
 static int restore_generation(struct persist *persist) {

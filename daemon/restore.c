@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
 #include <syslog.h>
 
+#include "audit.h"
 #include "broker.h"
 #include "dispatch-kernel.h"
 #include "dispatch-vmm.h"
 #include "journal.h"
 #include "removal.h"
 #include "restore.h"
+
+bool ran_out(int error) {
+    return error == -ENOMEM || error == -EMFILE || error == -ENFILE || error == -ENOSPC;
+}
 
 static void vm_freep(struct vm **vm) {
     if (*vm)
@@ -124,6 +128,16 @@ static int vm_link(struct vm *vm, int lease, int handle) {
     return r < 0 ? r : registry_add_vm(vm);
 }
 
+static int device_audit_loss(struct device *device, void *userdata) {
+    device_audit(device, AUDIT_DETACH, NULL, "its VM did not come back");
+    return 0;
+}
+
+void vm_audit_loss(const struct vm *vm) {
+    vm_each_any_device(vm, device_audit_loss, NULL);
+    vm_audit(vm, AUDIT_UNREGISTER, NULL, "it did not come back");
+}
+
 int vm_restore(struct broker *broker, struct vm *vm, int lease, int handle) {
     _cleanup_(vm_freep) struct vm *owned = vm;
     int r;
@@ -139,8 +153,10 @@ int vm_restore(struct broker *broker, struct vm *vm, int lease, int handle) {
         STEAL(owned);
         return 0;
     }
-    if (r != -ENOMEM)
+    if (!ran_out(r)) {
         journal_log(LOG_ERR, "VM %s ends, as it is not as it was left: %s", vm->name, strerrordesc_np(-r));
+        vm_audit_loss(vm);
+    }
     vm->broker = NULL; /* what is kept for it stays for the keeper to end in order */
     return r;
 }
@@ -152,10 +168,10 @@ int device_restore_lease(struct device *device, int fd) {
     r = take_lease(device->vm->broker, device->owner, fd, &lease);
     if (r >= 0)
         device_set_lease(device, lease);
-    else if (r != -ENOMEM)
+    else if (!ran_out(r))
         journal_log(LOG_ERR, "the lease of device %s on VM %s is not its own: %s", device->name, device->vm->name,
                     strerrordesc_np(-r));
-    return r == -ENOMEM ? r : 0;
+    return ran_out(r) ? r : 0;
 }
 
 static int device_restored(struct device *device, void *userdata) {
@@ -190,16 +206,15 @@ int vm_restored(struct vm *vm) {
     return vm_each_device(vm, device_restored, NULL);
 }
 
-/* Either the device closed it, or the dispatcher cut it; who told us so may have told the process before. */
-static bool lost_a_channel(const struct device *device) {
-    for (size_t i = 0; i < device->n_channels; i++) {
-        const struct channel *channel = &device->channels[i];
-        struct pollfd p = {.fd = channel->fd};
+/* Who told us may have told the process before. */
+static enum ioregion_lease_event_what loss_of(const struct device *device) {
+    struct dispatcher *dispatcher = device->vm->dispatcher;
+    enum ioregion_lease_event_what loss = 0;
 
-        if (channel->open && channel->cookie && (channel->fd < 0 || (poll(&p, 1, 0) > 0 && (p.revents & POLLHUP))))
-            return true;
-    }
-    return false;
+    for (size_t i = 0; i < device->n_channels && !loss && device->state == DEVICE_ATTACHED; i++)
+        if (device->channels[i].open)
+            loss = dispatcher->type->lost(dispatcher, device->channels[i].id, device->channels[i].fd);
+    return loss;
 }
 
 struct losses {
@@ -210,7 +225,7 @@ struct losses {
 static int collect_loss(struct device *device, void *userdata) {
     struct losses *losses = userdata;
 
-    if ((!device->lease && device->lease_cookie) || (device->state == DEVICE_ATTACHED && lost_a_channel(device)))
+    if ((!device->lease && device->lease_cookie) || loss_of(device))
         losses->devices[losses->n++] = device;
     return 0;
 }
@@ -230,7 +245,7 @@ static int on_settle(sd_event_source *source, void *userdata) {
     broker_each_vm(broker, collect_losses, &losses);
     for (size_t i = 0; i < losses.n; i++)
         if (devices[i]->lease)
-            device_channel_lost(devices[i], IOREGION_EVENT_EOF);
+            device_channel_lost(devices[i], loss_of(devices[i]));
         else
             device_lease_lost(devices[i]);
     return 0;

@@ -11,11 +11,20 @@
 #include "registry.h"
 
 /*
+ * Did something run out, of the machine or of this process? Then nothing is wrong with what came back, and nothing of
+ * it is given up: the next process tries again.
+ */
+bool ran_out(int error);
+
+/*
  * Put a VM back that state_read() made, and its devices. @vm and the descriptors, -1 for none, are taken, also on
  * failure.
- * -ENOMEM: nothing is wrong with it. Anything else was told to the log.
+ * What is wrong with it was told to the log, unless something ran out.
  */
 int vm_restore(struct broker *broker, struct vm *vm, int lease, int handle);
+
+/* A VM that can't be put back, with all of its devices: what was granted is seen to end. The VM stays the caller's. */
+void vm_audit_loss(const struct vm *vm);
 
 /* The device's lease (taken); one that is not its owner's is closed, as if it had not come back. */
 int device_restore_lease(struct device *device, int lease);

@@ -46,6 +46,11 @@ class Machine:
     def fileno(self):
         return self.fd
 
+    def close(self):
+        self.run.close()
+        os.close(self.vcpu)
+        os.close(self.fd)
+
     def _enter_protected_mode(self):
         """Flat segments of 32 bits, no paging."""
         state = bytearray(fcntl.ioctl(self.vcpu, KVM_GET_SREGS, bytes(312)))

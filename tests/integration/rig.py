@@ -225,7 +225,7 @@ class Case(unittest.TestCase):
         return kernel_vmm.handles(self.daemon.pid)
 
     def register(self, name='vm', **keywords):
-        before = DISPATCH == 'kernel' and self.handles()
+        before = self.handles()
         request = self.request_register(name, **keywords)
         (path,), grant = self.granted(request)
         if request.stays:

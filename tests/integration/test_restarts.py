@@ -11,7 +11,7 @@ import rig
 from privatebus import BusError
 from protocol import Event, Type
 from rig import region
-from service import Case
+from service import FIRST_FD, Case
 
 FIRST, SECOND = 0xd0000000, 0xd0001000
 
@@ -164,6 +164,33 @@ class Restarts(Case):
         self.daemon.stop()
         self.daemon = None
 
+    def test_58_descriptors_run_out(self):
+        """However many there are for the new process: it goes on with all, or leaves all to the one after it."""
+        vmm, device = self.register(reserve=[('mmio', 0xdf000000, 0x1000)]), self.attach()
+        others = [self.register(name=f'other{number}') for number in range(3)]
+        held = self.attach(name='held', regions=[region('mmio', SECOND, 0x100)], on_disconnect='hold')
+        held.close()
+        self.wait_for_state(held, 'held')
+        before, files, names = self.everything(), self.daemon.state(), self.daemon.names()
+        self.daemon.end()
+        command, limit, failures = self.daemon.command, FIRST_FD + len(names), 0
+        while True:
+            limit += 1
+            self.daemon.command = ['/usr/bin/prlimit', f'--nofile={limit}', *command]
+            self.daemon.launch()
+            ready = self.daemon.wait_for(b'READY=1')
+            self.daemon.end()
+            self.assertEqual((self.daemon.state(), self.daemon.names()), (files, names), limit)
+            if ready:
+                break
+            failures += 1
+        self.assertGreater(failures, 2)
+        self.daemon.command = command
+        self.daemon.start()
+        self.assertEqual(self.everything(), before)
+        self.exchange(vmm, device)
+        self.assertEqual([other.ended for other in others], [False] * 3)
+
     def test_stop_leaves_nothing(self):
         vmm, device = self.register(), self.attach()
         daemon, self.daemon = self.daemon, None
@@ -240,12 +267,19 @@ class State(Case):
         state['lease'] += 2
         self.write(json.dumps(state))
         self.check_refused('VM vm ends: what it lives by did not come back')
+        self.check_trail()
 
     def test_another_owner(self):
         state = json.loads(self.text)
         state['owner']['pid'] += 1
         self.write(json.dumps(state))
         self.check_refused('VM vm ends, as it is not as it was left: Stale file handle')
+        self.check_trail()
+
+    def check_trail(self):
+        """What was granted is seen to end."""
+        for record in ('detach: device dev on vm vm ', 'unregister: vm vm '):
+            self.assertEqual(self.daemon.log().count(record), 1, record)
 
     def test_descriptors_of_nobody(self):
         ours, theirs = socket.socketpair()

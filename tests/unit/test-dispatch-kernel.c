@@ -455,6 +455,43 @@ static void test_taken_over(void **state) {
     end(&rig);
 }
 
+/* A process reads of a loss, and dies of something else before it wrote that down. */
+static void test_52_a_loss_that_was_read(void **state) {
+    struct ioregion_lease_region_add other = plain, nowhere = {.region = 9, .base = BASE + 64, .size = 4, .channel = 9};
+    struct channel_ends good, bad;
+    uint8_t nonsense[32] = {0};
+    int kept[DISPATCHER_FDS_MAX], handle;
+    struct ioregionfd_event event;
+    struct rig rig;
+
+    start(&rig);
+    good = make_channel(&rig);
+    bad = make_channel(&rig);
+    assert_int_equal(add(&rig, plain, &good), 0);
+    other.region++;
+    other.channel++;
+    other.base += 16;
+    assert_int_equal(add(&rig, other, &bad), 0);
+    assert_int_equal(write(bad.device, nonsense, sizeof(nonsense)), -1);
+    rig.dispatcher->type->descriptors(rig.dispatcher, kept);
+    handle = fcntl(kept[0], F_DUPFD_CLOEXEC, 3);
+    assert_int_equal(read(handle, &event, sizeof(event)), sizeof(event));
+    rig.dispatcher = dispatcher_free(rig.dispatcher);
+
+    assert_return_code(dispatch_kernel_resume(&rig.dispatcher, rig.event, handle, NULL, on_event, on_gone, &rig), 0);
+    assert_return_code(rig.dispatcher->type->restore(rig.dispatcher, &plain), 0);
+    assert_return_code(rig.dispatcher->type->restore(rig.dispatcher, &other), 0);
+    assert_return_code(rig.dispatcher->type->restore(rig.dispatcher, &nowhere), 0);
+    pump(&rig);
+    assert_int_equal(rig.events, 0);
+    assert_int_equal(rig.dispatcher->type->lost(rig.dispatcher, plain.channel, -1), 0);
+    assert_int_equal(rig.dispatcher->type->lost(rig.dispatcher, other.channel, -1), IOREGION_EVENT_VIOLATION);
+    assert_int_equal(rig.dispatcher->type->lost(rig.dispatcher, nowhere.channel, -1), IOREGION_EVENT_EOF);
+    channel_ends_close(&good);
+    channel_ends_close(&bad);
+    end(&rig);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_16_binding),
@@ -470,6 +507,7 @@ int main(void) {
         cmocka_unit_test(test_swap_half_way),
         cmocka_unit_test(test_events),
         cmocka_unit_test(test_taken_over),
+        cmocka_unit_test(test_52_a_loss_that_was_read),
     };
 
     if (!dispatch_kernel_available() || access("/dev/kvm", R_OK | W_OK) < 0) {

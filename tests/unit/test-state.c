@@ -145,6 +145,8 @@ static void impossible(void **state) {
         {"\"first-region\":4", "\"first-region\":9", "never were"},
         {"\"first-region\":4", "\"first-region\":0", "never were"},
         {"\"first-region\":4", "\"first-region\":18446744073709551615", "never were"},
+        {"[[3,78,1]]", "[[2,78,1]]", "two channels have the id 2"},
+        {"[1,0,0],[2", "[2,0,0],[2", "two channels have the id 2"},
         {"\"next-region\":9", "\"next-region\":0", "ids begin with 1"},
         {"\"next-channel\":4", "\"next-channel\":3", "too large"},
         {"\"held\"", "\"attaching\"", "unknown \"attaching\""},
