@@ -225,9 +225,18 @@ static int kernel_grant(struct dispatcher *dispatcher, uint64_t features) {
     return r;
 }
 
+static void delete_region(const void *node, VISIT visit, void *userdata) {
+    const struct kernel_region *region = *(struct kernel_region *const *) node;
+
+    if (visit == postorder || visit == leaf)
+        set_region(userdata, &region->desc, -1);
+}
+
+/* The regions go now: the handle may be stored elsewhere, too, and close a while later. */
 static void kernel_revoke(struct dispatcher *dispatcher, enum ioregion_revoke_reason reason) {
     struct dispatch_kernel *d = (struct dispatch_kernel *) dispatcher;
 
+    twalk_r(d->regions, delete_region, d);
     d->lease = lease_revoke(d->lease, reason);
 }
 

@@ -222,7 +222,7 @@ static int read_file(struct persist *persist, const char *name, struct vm **ret_
 
 static int restore_file(const char *name, void *userdata) {
     struct persist *persist = userdata;
-    struct vm *vm;
+    struct vm *vm = NULL;
     int r;
 
     r = read_file(persist, name, &vm);

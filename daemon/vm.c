@@ -218,13 +218,26 @@ static int adopt(struct vm *vm, const struct register_request *request, struct r
     return 0;
 }
 
-static int refuse_binding(const struct vm *vm, int error, struct refusal *ret_refusal) {
+static int match_process(struct vm *vm, void *userdata) {
+    const struct vm *other = userdata;
+
+    return vm->dispatch == POLICY_DISPATCH_KERNEL && vm->owner->pid == other->owner->pid ? -EEXIST : 0;
+}
+
+/* A VM has one handle: that of a registration that goes on, or that of one whose end the service manager is to hear. */
+static int refuse_second_handle(struct vm *vm, struct refusal *ret_refusal) {
+    if (broker_each_vm(vm->broker, match_process, vm) == -EEXIST)
+        return refuse(ret_refusal, REFUSAL_VM_EXISTS, "the VM behind vm-fd is registered already, by whatever name");
+    return refuse(ret_refusal, REFUSAL_BUSY, "the last registration of the VM behind vm-fd is ending: try again");
+}
+
+static int refuse_binding(struct vm *vm, int error, struct refusal *ret_refusal) {
     switch (error) {
     case -EPERM:
     case -ESRCH:
         return refuse(ret_refusal, REFUSAL_NOT_A_VM, "vm-fd is not a VM of process %d", (int) vm->owner->pid);
     case -EBUSY:
-        return refuse(ret_refusal, REFUSAL_VM_EXISTS, "the VM behind vm-fd is registered already, by whatever name");
+        return refuse_second_handle(vm, ret_refusal);
     case -EAGAIN:
         return refuse(ret_refusal, REFUSAL_BUSY, "the VMM of process %d holds its VM up: try again",
                       (int) vm->owner->pid);
