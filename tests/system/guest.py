@@ -16,7 +16,7 @@ from program import Program
 TESTS = '/rig/build/tests/system'
 LIBEXEC = '/usr/local/libexec/ioregiond'
 REGISTERS = {'space': 'mmio', 'base': '0xd0000', 'size': '4K'}
-RULE = {'name': 'registers', 'match': {'unit': 'ioregion-registers@*.service'}, 'vms': ['*'], 'features': ['replay'],
+RULE = {'name': 'registers', 'match': {'unit': 'ioregion-registers*.service'}, 'vms': ['*'], 'features': ['replay'],
         'regions': [REGISTERS], 'timeout': '2s', 'on-disconnect': ['hold', 'ones'], 'grace': '20s'}
 
 # How many rounds; and in how many the value was all ones, that of the round before, or wrong in another way
@@ -63,6 +63,23 @@ def add_device(vm, **description):
     """The unit, which is not yet started."""
     describe(vm, **description)
     return f'ioregion-registers@{vm}.service'
+
+
+def add_device_that_attaches_itself(vm):
+    """A unit without a sandbox, with replay."""
+    unit = f'ioregion-registers-{vm}.service'
+    write(f'{UNITS}/{unit}', f'''
+[Unit]
+StartLimitIntervalSec=0
+[Service]
+User=device
+StateDirectory=registers-{vm}
+ExecStart={TESTS}/registers ${{STATE_DIRECTORY}}/registers {vm}
+Restart=always
+RestartSec=0
+''')
+    systemctl('daemon-reload')
+    return unit
 
 
 class Guest:

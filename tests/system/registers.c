@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- *     registers FILE    a device for fd at start whose registers are in FILE, where its next start finds them.
+ *     registers FILE       a device for fd at start whose registers are in FILE, where its next start finds them.
+ *     registers FILE VM    one that attaches itself, at 0xd0000, with hold and replay
  *
  * The first 32 bits count: each read gives the next number. All else keeps what is written to it, so that what a dead
  * process left unanswered may be done once more: this is safe under replay, but for the register that counts.
@@ -16,6 +17,7 @@
 
 #include "clients/devices/service.h"
 
+#define BASE 0xd0000
 #define SIZE 4096
 
 static uint64_t on_read(void *userdata, uint64_t region, uint64_t offset, unsigned size) {
@@ -48,8 +50,15 @@ static void *map(const char *path) {
 int main(int argc, char **argv) {
     static const struct ioregion_device_ops ops = {.struct_size = sizeof(ops), .read = on_read, .write = on_write};
     struct service service = {
-        .program = "registers", .name = "registers", .region = {.size = SIZE}, .lockdown = true, .fds = true};
-    void *registers = argc == 2 ? map(argv[1]) : MAP_FAILED;
+        .program = "registers",
+        .name = "registers",
+        .vm = argc > 2 ? argv[2] : NULL,
+        .fds = argc == 2,
+        .region = {.space = IOREGION_MMIO, .base = argc > 2 ? BASE : 0, .size = SIZE},
+        .options = {.require = IOREGION_FEATURE_REPLAY, .on_disconnect = "hold"},
+        .lockdown = true,
+    };
+    void *registers = argc > 1 ? map(argv[1]) : MAP_FAILED;
     int r;
 
     if (registers == MAP_FAILED) {
