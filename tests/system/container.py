@@ -104,7 +104,7 @@ def lay_out(directory, arguments):
     environment = {
         'PATH': '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin',
         'IOREGION_BUILD': '/rig/build', 'IOREGION_INSTRUMENTED': os.environ.get('IOREGION_INSTRUMENTED', ''),
-        'IOREGION_BUS': BUS,
+        'IOREGION_BUS': BUS, 'IOREGION_SEED': os.environ.get('IOREGION_SEED', ''),
         'PYTHONPATH': ':'.join(f'/rig/source/tests/{name}' for name in ('system', 'integration', 'compat', 'lib')),
         'PYTHONDONTWRITEBYTECODE': '1',
     }

@@ -3,17 +3,22 @@
 
 import contextlib
 import glob
+import json
 import os
 import pwd
 import subprocess
 import unittest
 
+import guest
 import tap
-from host import say, systemctl
+from host import drop_in, say, systemctl, write
 from privatebus import LIMIT
 
 SERVICE = 'ioregiond.service'
 PACKAGES = sorted(glob.glob('/rig/packages/*.deb'))
+DEVICE = 'ioregion-scratch@load.service'
+POLICY = {'version': 1, 'vmms': [{'name': 'load', 'match': {'unit': 'vm@${vm}.service'}, 'vms': ['load']}],
+          'devices': [{**guest.RULE, 'match': {'unit': DEVICE}}]}
 
 
 def run(*command, **keywords):
@@ -106,7 +111,29 @@ class Packages(unittest.TestCase):
         with open('/var/lib/dpkg/info/ioregiond.postinst') as script:
             self.assertIn('_dh_action=restart', script.read())
 
-    def test_6_removal_and_purge(self):
+    def test_6_an_upgrade_under_load(self):
+        """VM and device are there as before, with the same processes; the guest goes on and misses nothing."""
+        if not guest.has_kvm():
+            self.skipTest('no /dev/kvm')
+        write('/etc/ioregiond/policy.d/load.json', json.dumps(POLICY))
+        self.addCleanup(os.unlink, '/etc/ioregiond/policy.d/load.json')
+        drop_in(DEVICE, f'[Service]\nEnvironment=DESCRIPTION={guest.describe("load")}\n')
+        systemctl('daemon-reload')
+        run('ioregionctl', 'policy', 'reload')
+        load = guest.Guest(self.addCleanup, 'keeps', 'load', DEVICE, libexec='/usr/libexec/ioregiond')
+        listed, process, broker = run('ioregionctl', 'list'), say(DEVICE, 'MainPID'), say(SERVICE, 'MainPID')
+        self.assertRegex(listed, rf'load +scratch0 +{DEVICE} +\S+ +attached')
+        dpkg('--install', *(path for path in PACKAGES if '-dkms_' not in path))
+        self.assertNotEqual(say(SERVICE, 'MainPID'), broker)
+        self.assertEqual(run('ioregionctl', 'list'), listed)
+        self.assertEqual([say(DEVICE, name) for name in ('MainPID', 'NRestarts')], [process, '0'])
+        for _ in range(2):
+            seen = load.look()
+            self.assertEqual(seen[1:], (0, 0, 0))
+            self.assertGreater(seen.rounds, 0)
+        print(f'# {load.seen.rounds} rounds')
+
+    def test_7_removal_and_purge(self):
         names = [os.path.basename(path).split('_')[0] for path in PACKAGES]
         dpkg('--remove', *names)
         self.assertEqual(say(SERVICE, 'ActiveState'), 'inactive')
