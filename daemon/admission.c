@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
 
 #include "admission.h"
 #include "attach.h"
@@ -38,17 +40,20 @@ static void admission_finish(struct admission *admission, int error, const struc
 }
 
 static void do_register(struct admission *admission, struct identity *identity, struct lease *lease) {
+    bool adopted = admission->to_register->pid != 0; /* then the VM is not the caller's */
     struct broker *broker = admission->broker;
     struct refusal refusal = {0};
     struct vm *vm = NULL;
+    char reason[32];
     int r;
 
+    snprintf(reason, sizeof(reason), "adopted by user %u", identity->uid);
     r = vm_new(&vm, broker, admission->to_register, identity, lease, &refusal);
     admission_finish(admission, r, r < 0 ? &refusal : NULL, vm);
     if (r < 0)
         return;
     broker->watcher->vm_added(broker->watcher_userdata, vm);
-    vm_audit(vm, AUDIT_REGISTER, vm->rule, NULL);
+    vm_audit(vm, AUDIT_REGISTER, vm->rule, adopted ? reason : NULL);
 }
 
 static void on_attached(void *userdata, int error, const struct refusal *refusal, struct device *device) {

@@ -209,6 +209,16 @@ void unit_watch_remove(struct bus *bus, const struct device *device) {
     unit_free(unit);
 }
 
+static void destroy_unit(void *unit) {
+    unit_free(unit);
+}
+
+/* Devices that outlive this process were not told of as removed. */
+void bus_forget_units(struct bus *bus) {
+    tdestroy(bus->units, destroy_unit);
+    bus->units = NULL;
+}
+
 static int on_unit_changed(sd_bus_message *message, void *userdata, sd_bus_error *ret_error) {
     _cleanup_(freep) char *name = NULL;
     struct bus *bus = userdata;

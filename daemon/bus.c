@@ -148,6 +148,7 @@ struct bus *bus_free(struct bus *bus) {
     sd_event_source_disable_unref(bus->counts);
     sd_bus_slot_unref(bus->question);
     disconnect(bus);
+    bus_forget_units(bus);
     sd_event_unref(bus->event);
     free(bus);
     return NULL;

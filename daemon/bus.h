@@ -60,7 +60,8 @@ int bus_add_regions(struct bus *bus);
 int bus_add_log_control(struct bus *bus);
 /* What these have. */
 extern const sd_bus_vtable bus_vm_vtable[], bus_device_vtable[], bus_region_vtable[];
-/* Watch the units that own devices, on a new connection. */
+/* Watch the units that own devices, on a new connection; and forget them all. */
 int bus_watch_units(struct bus *bus);
+void bus_forget_units(struct bus *bus);
 
 #endif

@@ -267,6 +267,7 @@ class Adoption(Tool):
         rows = self.json('list', 'vms')
         self.assertEqual([(row['name'], row['pid'], row['dispatch']) for row in rows],
                          [('found', process.pid, 'kernel')])
+        self.assertIn('adopted by user 0', self.daemon.log())
         self.assertIn('VMExists', self.adopt(process, status=1))
         process.kill()
         self.wait_until(lambda: not self.json('list', 'vms'))
