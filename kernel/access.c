@@ -151,13 +151,35 @@ static void exchange_parts(struct ioregion *region, struct ioregion_exchange *ex
 	}
 }
 
+/* Nobody waits, so srcu stays locked, and the vCPU need not be known to be inside. */
+static bool post(struct ioregion *region, u64 offset, int len, const void *val)
+{
+	struct ioregionfd_cmd cmd = { .user_data = region->desc.user_data, .offset = offset };
+	bool sent;
+
+	if (!(region->desc.flags & KVM_IOREGION_POSTED_WRITES) || !is_power_of_2(len))
+		return false;
+	cmd.info = info_for(region, len, true);
+	memcpy(&cmd.data, val, len);
+	spin_lock(&region->lock);
+	sent = !region->dead && ioregion_channel_post(region->channel, &cmd);
+	spin_unlock(&region->lock);
+	if (sent)
+		account(region, &cmd, true);
+	return sent;
+}
+
 static int do_access(struct kvm_vcpu *vcpu, struct kvm_io_device *dev, gpa_t addr, int len,
 		     void *val, bool write)
 {
 	struct ioregion *region = ioregion_of(dev);
 	struct ioregion_exchange ex;
 
-	if (len < 1 || len > 8 || !enter(region, &ex))
+	if (len < 1 || len > 8)
+		return -EOPNOTSUPP;
+	if (write && post(region, addr - region->desc.guest_paddr, len, val))
+		return 0;
+	if (!enter(region, &ex))
 		return -EOPNOTSUPP;
 	kvm_vcpu_srcu_read_unlock(vcpu);
 	exchange_parts(region, &ex, addr - region->desc.guest_paddr, len, val, write);

@@ -34,12 +34,24 @@ static bool ring_full(const struct ioregion_channel *channel)
 	return channel->head - channel->tail == IOREGION_RING;
 }
 
+static void put(struct ioregion_channel *channel, const struct ioregionfd_cmd *cmd)
+{
+	channel->ring[channel->head % IOREGION_RING] = *cmd;
+	WRITE_ONCE(channel->head, channel->head + 1);
+	trace_ioregionfd_command(cmd);
+}
+
+/* Readers sleep only when they have queued, and then seen the ring empty, with the lock. */
+static void wake_reader(struct ioregion_channel *channel, bool was_empty)
+{
+	if (was_empty && channel->head != channel->tail && waitqueue_active(&channel->device))
+		wake_up_poll(&channel->device, EPOLLIN);
+}
+
 static void send(struct ioregion_channel *channel, struct ioregion_exchange *ex)
 {
 	list_del_init(&ex->queued);
-	channel->ring[channel->head % IOREGION_RING] = ex->cmd;
-	WRITE_ONCE(channel->head, channel->head + 1);
-	trace_ioregionfd_command(&ex->cmd);
+	put(channel, &ex->cmd);
 	if (wants_response(&ex->cmd)) {
 		channel->owed = true;
 		channel->owner = ex;
@@ -74,9 +86,27 @@ static void pump(struct ioregion_channel *channel, struct ioregion_exchange *sel
 		if (ex != self)
 			complete(&ex->wake);
 	}
-	/* Readers sleep only when they have queued, and then seen it empty, with the lock. */
-	if (empty && channel->head != channel->tail && waitqueue_active(&channel->device))
-		wake_up_poll(&channel->device, EPOLLIN);
+	wake_reader(channel, empty);
+}
+
+/*
+ * A posted write that nothing is in the way of: no turn to wait for, so nobody waits. With the
+ * region's lock, under which it is neither dead nor swapped. False: it takes ioregion_exchange().
+ */
+bool ioregion_channel_post(struct ioregion_channel *channel, const struct ioregionfd_cmd *cmd)
+{
+	bool sent, empty;
+
+	spin_lock(&channel->lock);
+	empty = channel->head == channel->tail;
+	sent = !channel->loss && !channel->closing && list_empty(&channel->queue) &&
+	       !ring_full(channel);
+	if (sent) {
+		put(channel, cmd);
+		wake_reader(channel, empty);
+	}
+	spin_unlock(&channel->lock);
+	return sent;
 }
 
 void ioregion_channel_cut_locked(struct ioregion_channel *channel, u32 loss)

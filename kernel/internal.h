@@ -143,6 +143,8 @@ bool ioregion_channel_pop(struct ioregion_channel *channel,
 			  struct ioregionfd_cmd *cmd);
 bool ioregion_channel_answer(struct ioregion_channel *channel,
 			     const struct ioregionfd_resp *resp);
+bool ioregion_channel_post(struct ioregion_channel *channel,
+			   const struct ioregionfd_cmd *cmd);
 bool ioregion_exchange(struct ioregion_channel *channel,
 		       struct ioregion_exchange *ex);
 
