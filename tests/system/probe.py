@@ -37,9 +37,8 @@ def fork():
 
 
 def execute():
-    """In this process, since there may be no other: what says "done" is the program."""
-    print(json.dumps(results | {'execve': 'done'}), flush=True)
-    os.execv('/usr/bin/true', ['true'])
+    """In this process, since there may be no other: it is the program that says "done"."""
+    os.execv('/usr/bin/echo', ['echo', json.dumps(results | {'execve': 'done'})])
 
 
 ATTEMPTS = {
