@@ -24,6 +24,7 @@ static int count_vms(void) {
 
     vm_new(&vm);
     vm_free(&vm);
+    references_fall_to("ioregionfd", 1); /* the node: what is being swept holds its VM */
     return module_references("kvm_amd");
 }
 
