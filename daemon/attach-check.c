@@ -133,12 +133,9 @@ static int check_rate(struct broker *broker, const struct identity *identity, st
     uint64_t now;
     int r;
 
-    r = sd_event_now(broker->event, CLOCK_MONOTONIC, &now);
+    r = registry_account(broker, identity->unit, identity->uid, &terms->account, &now);
     if (r < 0)
         return r;
-    terms->account = ledger_account(&broker->ledger, identity->unit, identity->uid, now);
-    if (!terms->account)
-        return -ENOMEM;
     if (account_spend(terms->account, SPEND_ATTACH, 1, limits->attach_rate, now) < 0)
         return refuse(ret_refusal, REFUSAL_QUOTA_EXCEEDED, "limit attach-rate: %" PRIu64 " a second",
                       limits->attach_rate);

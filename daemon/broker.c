@@ -143,12 +143,9 @@ int broker_charge_list(struct broker *broker, uid_t uid, uint32_t rows, struct r
     uint64_t now;
     int r;
 
-    r = sd_event_now(broker->event, CLOCK_MONOTONIC, &now);
+    r = registry_account(broker, NULL, uid, &account, &now);
     if (r < 0)
         return r;
-    account = ledger_account(&broker->ledger, NULL, uid, now);
-    if (!account)
-        return -ENOMEM;
     if (account_spend(account, SPEND_LIST, rows, rate, now) < 0)
         return refuse(ret_refusal, REFUSAL_QUOTA_EXCEEDED, "limit list-rate: %" PRIu64 " rows a second", rate);
     return 0;

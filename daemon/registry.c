@@ -127,3 +127,20 @@ void registry_count_device(struct device *device, int sign) {
     device->vm->broker->n_devices += (size_t) sign;
     device->vm->broker->n_regions += regions;
 }
+
+int registry_account(struct broker *broker, const char *unit, uid_t uid, struct account **ret_account,
+                     uint64_t *ret_now_usec) {
+    struct account *account;
+    uint64_t now;
+    int r;
+
+    r = sd_event_now(broker->event, CLOCK_MONOTONIC, &now);
+    if (r < 0)
+        return r;
+    account = ledger_account(&broker->ledger, unit, uid, now);
+    if (!account)
+        return -ENOMEM;
+    *ret_account = account;
+    *ret_now_usec = now;
+    return 0;
+}

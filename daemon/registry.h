@@ -136,6 +136,10 @@ void registry_remove_vm(struct vm *vm);
 int registry_add_device(struct device *device);
 void registry_remove_device(struct device *device);
 
+/* Inside the broker: the account of a unit, or of the user where @unit is NULL; and the time, which rates go by. */
+int registry_account(struct broker *broker, const char *unit, uid_t uid, struct account **ret_account,
+                     uint64_t *ret_now_usec);
+
 /* Inside the broker: also a device that is not granted yet. */
 struct device *vm_find_any_device(const struct vm *vm, const char *name);
 int vm_each_any_device(const struct vm *vm, int (*function)(struct device *device, void *userdata), void *userdata);

@@ -21,18 +21,11 @@ static void vm_freep(struct vm **vm) {
 }
 
 static int charge(struct broker *broker, const struct identity *owner, enum charge what, struct account **ret_account) {
-    struct account *account;
     uint64_t now;
     int r;
 
-    r = sd_event_now(broker->event, CLOCK_MONOTONIC, &now);
-    if (r < 0)
-        return r;
-    account = ledger_account(&broker->ledger, owner->unit, owner->uid, now);
-    if (!account)
-        return -ENOMEM;
-    *ret_account = account;
-    return account_charge(account, what, UINT64_MAX);
+    r = registry_account(broker, owner->unit, owner->uid, ret_account, &now);
+    return r < 0 ? r : account_charge(*ret_account, what, UINT64_MAX);
 }
 
 /* The kernel remembers who made the pair: should it be somebody else, then this is no lease of theirs. */

@@ -85,12 +85,9 @@ static int check_rate(struct broker *broker, const struct identity *owner, struc
     uint64_t now;
     int r;
 
-    r = sd_event_now(broker->event, CLOCK_MONOTONIC, &now);
+    r = registry_account(broker, owner->unit, owner->uid, &account, &now);
     if (r < 0)
         return r;
-    account = ledger_account(&broker->ledger, owner->unit, owner->uid, now);
-    if (!account)
-        return -ENOMEM;
     if (account_spend(account, SPEND_REGISTER, 1, limits->register_rate, now) < 0)
         return refuse(ret_refusal, REFUSAL_QUOTA_EXCEEDED, "limit register-rate: %" PRIu64 " a second",
                       limits->register_rate);
