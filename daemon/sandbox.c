@@ -105,13 +105,9 @@ int sandbox_drop_capabilities(void) {
 
 /* Whoever nobody knows of has to be asked for at every service that there is: all of their libraries are loaded. */
 static void load_account_services(void) {
-    struct passwd user, *found_user;
-    struct group group, *found_group;
-    char buffer[4096];
-
-    getpwuid_r((uid_t) -2, &user, buffer, sizeof(buffer), &found_user);
-    getpwnam_r("no-such-user", &user, buffer, sizeof(buffer), &found_user);
-    getgrnam_r("no-such-group", &group, buffer, sizeof(buffer), &found_group);
+    getpwuid((uid_t) -2);
+    getpwnam("no-such-user");
+    getgrnam("no-such-group");
 }
 
 static void filter_freep(scmp_filter_ctx *filter) {

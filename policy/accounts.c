@@ -1,68 +1,52 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <errno.h>
 #include <grp.h>
 #include <pwd.h>
 
 #include "policy/accounts.h"
 
-#define ENTRY_MAX ((size_t) 1 << 20) /* a group of many thousands of members still fits */
+/* Services differ in what they say of a name that they don't know. */
+static int why_none(void) {
+    return errno == ENOMEM ? -ENOMEM : -ENOENT;
+}
 
-static int user_entry(const char *name, uid_t *ret_uid, gid_t *ret_gid) {
-    for (size_t size = 1024; size <= ENTRY_MAX; size *= 4) {
-        _cleanup_(freep) char *buffer = malloc(size);
-        struct passwd entry, *found;
-        int r;
-
-        if (!buffer)
-            return -ENOMEM;
-        r = getpwnam_r(name, &entry, buffer, size, &found);
-        if (r == ERANGE)
-            continue;
-        if (r || !found)
-            return -ENOENT;
-        *ret_uid = entry.pw_uid;
-        *ret_gid = entry.pw_gid;
-        return 0;
-    }
-    return -ENOENT;
+static const struct passwd *user_entry(const char *name) {
+    errno = 0;
+    return getpwnam(name);
 }
 
 static int find_user(const char *name, uid_t *ret_uid) {
-    gid_t gid;
+    const struct passwd *entry = user_entry(name);
 
-    return user_entry(name, ret_uid, &gid);
+    if (!entry)
+        return why_none();
+    *ret_uid = entry->pw_uid;
+    return 0;
 }
 
 static int find_group(const char *name, gid_t *ret_gid) {
-    for (size_t size = 1024; size <= ENTRY_MAX; size *= 4) {
-        _cleanup_(freep) char *buffer = malloc(size);
-        struct group entry, *found;
-        int r;
+    const struct group *entry;
 
-        if (!buffer)
-            return -ENOMEM;
-        r = getgrnam_r(name, &entry, buffer, size, &found);
-        if (r == ERANGE)
-            continue;
-        if (r || !found)
-            return -ENOENT;
-        *ret_gid = entry.gr_gid;
-        return 0;
-    }
-    return -ENOENT;
+    errno = 0;
+    entry = getgrnam(name);
+    if (!entry)
+        return why_none();
+    *ret_gid = entry->gr_gid;
+    return 0;
 }
 
 const struct policy_accounts system_accounts = {.user = find_user, .group = find_group};
 
 int system_groups(const char *user, gid_t **ret_gids, size_t *ret_n) {
+    const struct passwd *entry = user_entry(user);
     _cleanup_(freep) gid_t *gids = NULL;
-    int n = 64, r;
-    uid_t uid;
+    int n = 64;
     gid_t gid;
 
-    r = user_entry(user, &uid, &gid);
-    if (r < 0)
-        return r;
+    if (!entry)
+        return why_none();
+    gid = entry->pw_gid;
     /* The first call may say how many there are. */
     for (int room = 0; room < n;) {
         room = n;

@@ -77,8 +77,9 @@ struct policy_attach {
 };
 
 /*
- * How account names become numbers: 0 and the id, or -ENOENT. NULL for the system's own (getpwnam_r, getgrnam_r).
- * An unknown name is no load error: its rule can't match, and policy_warnings() says so.
+ * How account names become numbers: 0 and the id, -ENOENT or -ENOMEM. NULL for the system's own (getpwnam,
+ * getgrnam: no two threads may load with these at once). An unknown name is no load error: its rule can't match, and
+ * policy_warnings() says so.
  */
 struct policy_accounts {
     int (*user)(const char *name, uid_t *ret_uid);
