@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
 #include <fcntl.h>
-#include <search.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/queue.h>
 #include <unistd.h>
 
 #include <ioregion/ioregionfd.h>
@@ -12,6 +12,7 @@
 
 /* What the module was told of a region: all that its ioctls name regions by. */
 struct kernel_region {
+    TAILQ_ENTRY(kernel_region) link;
     uint64_t id;
     uint32_t channel;
     bool told; /* of the channel's loss, since the last swap */
@@ -24,34 +25,21 @@ struct dispatch_kernel {
     sd_event_source *events;
     struct lease *lease; /* NULL: the VM lives by the handle alone */
     bool keep_lease;
-    void *regions; /* tsearch(3) by id */
+    TAILQ_HEAD(, kernel_region) regions; /* a VM's buses have no place for more than a few hundred */
 };
 
-static int region_compare(const void *left, const void *right) {
-    const struct kernel_region *a = left, *b = right;
-
-    return a->id < b->id ? -1 : a->id > b->id;
-}
-
 static struct kernel_region *find_region(const struct dispatch_kernel *d, uint64_t id) {
-    const struct kernel_region key = {.id = id};
-    struct kernel_region **node = tfind(&key, &d->regions, region_compare);
+    struct kernel_region *region;
 
-    return node ? *node : NULL;
-}
-
-/* Enter a region; NULL without memory. Ids are never used twice. */
-static struct kernel_region *enter_region(struct dispatch_kernel *d, const struct kernel_region *region) {
-    _cleanup_(freep) struct kernel_region *copy = malloc(sizeof(*copy));
-
-    if (!copy)
-        return NULL;
-    *copy = *region;
-    return tsearch(copy, &d->regions, region_compare) ? STEAL(copy) : NULL;
+    TAILQ_FOREACH(region, &d->regions, link) {
+        if (region->id == id)
+            return region;
+    }
+    return NULL;
 }
 
 static void forget_region(struct dispatch_kernel *d, struct kernel_region *region) {
-    tdelete(region, &d->regions, region_compare);
+    TAILQ_REMOVE(&d->regions, region, link);
     free(region);
 }
 
@@ -91,8 +79,13 @@ static uint32_t region_flags(const struct ioregion_lease_region_add *region) {
     }
 }
 
-static struct kernel_region describe_region(const struct ioregion_lease_region_add *region) {
-    return (struct kernel_region){
+/* NULL without memory. */
+static struct kernel_region *enter_region(struct dispatch_kernel *d, const struct ioregion_lease_region_add *region) {
+    struct kernel_region *entered = malloc(sizeof(*entered));
+
+    if (!entered)
+        return NULL;
+    *entered = (struct kernel_region){
         .id = region->region,
         .channel = region->channel,
         .desc = {.guest_paddr = region->base,
@@ -102,64 +95,50 @@ static struct kernel_region describe_region(const struct ioregion_lease_region_a
                  .timeout_usec = region->timeout_usec,
                  .grace_usec = region->on_disconnect == IOREGION_ON_DISCONNECT_HOLD ? region->grace_usec : 0},
     };
+    TAILQ_INSERT_TAIL(&d->regions, entered, link);
+    return entered;
 }
 
 static int kernel_add(struct dispatcher *dispatcher, const struct ioregion_lease_region_add *region,
                       const struct channel_ends *ends, bool first, dispatcher_done_t done, void *userdata) {
     struct dispatch_kernel *d = (struct dispatch_kernel *) dispatcher;
-    const struct kernel_region new = describe_region(region);
-    struct kernel_region *entered = enter_region(d, &new);
+    struct kernel_region *entered = enter_region(d, region);
     int r;
 
     if (!entered)
         return -ENOMEM;
-    r = set_region(d, &new.desc, ends->device);
+    r = set_region(d, &entered->desc, ends->device);
     if (r < 0)
         forget_region(d, entered);
     done(userdata, r, NULL);
     return 0;
 }
 
-/* For all regions of a channel. */
-struct channel_walk {
-    const struct dispatch_kernel *d;
-    uint32_t channel;
-    int fd; /* to swap to */
-    int error;
-};
-
-static void swap_region(const void *node, VISIT visit, void *userdata) {
-    struct kernel_region *region = *(struct kernel_region *const *) node;
-    struct channel_walk *walk = userdata;
-
-    if ((visit == postorder || visit == leaf) && region->channel == walk->channel && walk->error == 0) {
-        region->told = false;
-        walk->error = set_region(walk->d, &region->desc, walk->fd);
-    }
-}
-
 static int kernel_swap(struct dispatcher *dispatcher, uint32_t channel, const struct channel_ends *ends,
                        dispatcher_done_t done, void *userdata) {
-    struct channel_walk walk = {.d = (struct dispatch_kernel *) dispatcher, .channel = channel, .fd = ends->device};
+    struct dispatch_kernel *d = (struct dispatch_kernel *) dispatcher;
+    struct kernel_region *region;
+    int r = 0;
 
-    twalk_r(walk.d->regions, swap_region, &walk);
-    done(userdata, walk.error, NULL);
+    TAILQ_FOREACH(region, &d->regions, link) {
+        if (region->channel != channel || r < 0)
+            continue;
+        region->told = false;
+        r = set_region(d, &region->desc, ends->device);
+    }
+    done(userdata, r, NULL);
     return 0;
 }
 
 /* All regions of the channel lose their device with the first one; there is nothing to be done for the others. */
-static void cut_region(const void *node, VISIT visit, void *userdata) {
-    const struct kernel_region *region = *(struct kernel_region *const *) node;
-    const struct channel_walk *walk = userdata;
-
-    if ((visit == postorder || visit == leaf) && region->channel == walk->channel)
-        ioctl(walk->d->handle, IOREGIONFD_CUT_REGION, &region->desc);
-}
-
 static void kernel_cut(struct dispatcher *dispatcher, uint32_t channel, int fd) {
-    struct channel_walk walk = {.d = (struct dispatch_kernel *) dispatcher, .channel = channel};
+    const struct dispatch_kernel *d = (struct dispatch_kernel *) dispatcher;
+    const struct kernel_region *region;
 
-    twalk_r(walk.d->regions, cut_region, &walk);
+    TAILQ_FOREACH(region, &d->regions, link) {
+        if (region->channel == channel)
+            ioctl(d->handle, IOREGIONFD_CUT_REGION, &region->desc);
+    }
 }
 
 static int kernel_remove(struct dispatcher *dispatcher, uint64_t id, dispatcher_done_t done, void *userdata) {
@@ -225,52 +204,37 @@ static int kernel_grant(struct dispatcher *dispatcher, uint64_t features) {
     return r;
 }
 
-static void delete_region(const void *node, VISIT visit, void *userdata) {
-    const struct kernel_region *region = *(struct kernel_region *const *) node;
-
-    if (visit == postorder || visit == leaf)
-        set_region(userdata, &region->desc, -1);
-}
-
 /* The regions go now: the handle may be stored elsewhere, too, and close a while later. */
 static void kernel_revoke(struct dispatcher *dispatcher, enum ioregion_revoke_reason reason) {
     struct dispatch_kernel *d = (struct dispatch_kernel *) dispatcher;
+    const struct kernel_region *region;
 
-    twalk_r(d->regions, delete_region, d);
+    TAILQ_FOREACH(region, &d->regions, link) {
+        set_region(d, &region->desc, -1);
+    }
     d->lease = lease_revoke(d->lease, reason);
 }
 
 static int kernel_restore(struct dispatcher *dispatcher, const struct ioregion_lease_region_add *region) {
-    const struct kernel_region old = describe_region(region);
-
-    return enter_region((struct dispatch_kernel *) dispatcher, &old) ? 0 : -ENOMEM;
-}
-
-struct loss_walk {
-    const struct dispatch_kernel *d;
-    uint32_t channel;
-    enum ioregion_lease_event_what loss;
-};
-
-static void look_at_region(const void *node, VISIT visit, void *userdata) {
-    const struct kernel_region *region = *(struct kernel_region *const *) node;
-    struct loss_walk *walk = userdata;
-    struct ioregionfd_stats stats;
-
-    if ((visit != postorder && visit != leaf) || region->channel != walk->channel)
-        return;
-    if (read_stats(walk->d, region, &stats) < 0)
-        walk->loss = IOREGION_EVENT_EOF; /* nobody is asked where there is no region */
-    else if (stats.state != IOREGIONFD_STATE_ATTACHED)
-        walk->loss = (enum ioregion_lease_event_what) stats.loss;
+    return enter_region((struct dispatch_kernel *) dispatcher, region) ? 0 : -ENOMEM;
 }
 
 /* The module tells of a loss once: whoever read of it may not have lived to write it down. */
 static enum ioregion_lease_event_what kernel_lost(struct dispatcher *dispatcher, uint32_t channel, int fd) {
-    struct loss_walk walk = {.d = (struct dispatch_kernel *) dispatcher, .channel = channel};
+    const struct dispatch_kernel *d = (struct dispatch_kernel *) dispatcher;
+    enum ioregion_lease_event_what loss = 0;
+    const struct kernel_region *region;
+    struct ioregionfd_stats stats;
 
-    twalk_r(walk.d->regions, look_at_region, &walk);
-    return walk.loss;
+    TAILQ_FOREACH(region, &d->regions, link) {
+        if (region->channel != channel)
+            continue;
+        if (read_stats(d, region, &stats) < 0)
+            loss = IOREGION_EVENT_EOF; /* nobody is asked where there is no region */
+        else if (stats.state != IOREGIONFD_STATE_ATTACHED)
+            loss = (enum ioregion_lease_event_what) stats.loss;
+    }
+    return loss;
 }
 
 static size_t kernel_descriptors(const struct dispatcher *dispatcher, int *ret_fds) {
@@ -289,7 +253,8 @@ static struct dispatcher *kernel_free(struct dispatcher *dispatcher) {
     lease_free(d->lease);
     fd_close(d->handle); /* its regions go with it */
     fd_close(d->node);
-    tdestroy(d->regions, free);
+    while (!TAILQ_EMPTY(&d->regions))
+        forget_region(d, TAILQ_FIRST(&d->regions));
     free(d);
     return NULL;
 }
@@ -324,48 +289,35 @@ static int on_message(struct lease *lease, const struct ioregion_lease_header *m
     return message->type == IOREGION_LEASE_RELEASE ? -ECONNRESET : -EPROTO;
 }
 
-struct range_walk {
-    const struct ioregionfd_event *event;
-    struct kernel_region *found;
-};
+static struct kernel_region *find_range(const struct dispatch_kernel *d, const struct ioregionfd_event *range) {
+    struct kernel_region *region;
 
-static void match_range(const void *node, VISIT visit, void *userdata) {
-    struct kernel_region *region = *(struct kernel_region *const *) node;
-    struct range_walk *walk = userdata;
-
-    if ((visit == postorder || visit == leaf) && region->desc.guest_paddr == walk->event->guest_paddr &&
-        region->desc.memory_size == walk->event->memory_size &&
-        !((region->desc.flags ^ walk->event->flags) & KVM_IOREGION_PIO))
-        walk->found = region;
-}
-
-struct told_walk {
-    uint32_t channel;
-    bool told;
-};
-
-static void match_told(const void *node, VISIT visit, void *userdata) {
-    const struct kernel_region *region = *(struct kernel_region *const *) node;
-    struct told_walk *walk = userdata;
-
-    if ((visit == postorder || visit == leaf) && region->channel == walk->channel)
-        walk->told |= region->told;
+    TAILQ_FOREACH(region, &d->regions, link) {
+        if (region->desc.guest_paddr == range->guest_paddr && region->desc.memory_size == range->memory_size &&
+            !((region->desc.flags ^ range->flags) & KVM_IOREGION_PIO))
+            return region;
+    }
+    return NULL;
 }
 
 /* The module tells of each region of a lost channel; to the broker these are one loss. */
 static bool is_news(const struct dispatch_kernel *d, struct kernel_region *region) {
-    struct told_walk walk = {.channel = region->channel};
+    const struct kernel_region *other;
+    bool told = false;
 
-    twalk_r(d->regions, match_told, &walk);
+    TAILQ_FOREACH(other, &d->regions, link) {
+        if (other->channel == region->channel)
+            told |= other->told;
+    }
     region->told = true;
-    return !walk.told;
+    return !told;
 }
 
 /* One event a turn: hearing of it may end the VM, and this dispatcher. */
 static int on_handle(sd_event_source *source, int fd, uint32_t events, void *userdata) {
     struct dispatch_kernel *d = userdata;
     struct ioregionfd_event event;
-    struct range_walk walk = {.event = &event};
+    struct kernel_region *region;
 
     if (events & EPOLLHUP) {
         d->dispatcher.on_gone(d->dispatcher.userdata);
@@ -373,9 +325,9 @@ static int on_handle(sd_event_source *source, int fd, uint32_t events, void *use
     }
     if (read(d->handle, &event, sizeof(event)) != sizeof(event))
         return 0; /* the region was removed meanwhile */
-    twalk_r(d->regions, match_range, &walk);
-    if (walk.found && is_news(d, walk.found))
-        d->dispatcher.on_event(d->dispatcher.userdata, walk.found->id, event.loss);
+    region = find_range(d, &event);
+    if (region && is_news(d, region))
+        d->dispatcher.on_event(d->dispatcher.userdata, region->id, event.loss);
     return 0;
 }
 
@@ -422,6 +374,7 @@ static struct dispatch_kernel *dispatch_kernel_alloc(dispatcher_event_t on_event
 
     if (!d)
         return NULL;
+    TAILQ_INIT(&d->regions);
     d->dispatcher = (struct dispatcher){&dispatch_kernel_type, on_event, on_gone, userdata};
     d->handle = -1;
     d->node = open_node();

@@ -69,9 +69,10 @@ static int arm_timer(struct dispatch_vmm *d) {
     struct op *op;
     int r;
 
-    STAILQ_FOREACH(op, &d->ops, link)
-    if (op->done)
-        break;
+    STAILQ_FOREACH(op, &d->ops, link) {
+        if (op->done)
+            break;
+    }
     if (!op)
         return sd_event_source_set_enabled(d->timer, SD_EVENT_OFF);
     r = sd_event_source_set_time(d->timer, op->deadline_usec);
@@ -104,9 +105,10 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
     struct dispatch_vmm *d = userdata;
     struct op *op;
 
-    STAILQ_FOREACH(op, &d->ops, link)
-    if (op->done)
-        break;
+    STAILQ_FOREACH(op, &d->ops, link) {
+        if (op->done)
+            break;
+    }
     if (!op || op->deadline_usec > usec)
         return arm_timer(d);
 
@@ -121,9 +123,10 @@ static int on_answer(struct dispatch_vmm *d, uint64_t serial, int error,
     _cleanup_(op_freep) struct op *op = NULL;
     struct op *o;
 
-    STAILQ_FOREACH(o, &d->ops, link)
-    if (o->message.head.serial == serial)
-        break;
+    STAILQ_FOREACH(o, &d->ops, link) {
+        if (o->message.head.serial == serial)
+            break;
+    }
     if (!o && serial < d->first_serial)
         return 0; /* asked by the process before this one, which nobody waits for */
     /* STATS is answered by STATS_REPLY, everything else by ACK */
@@ -266,9 +269,10 @@ static void vmm_forget(struct dispatcher *dispatcher, const void *userdata) {
     struct dispatch_vmm *d = (struct dispatch_vmm *) dispatcher;
     struct op *op;
 
-    STAILQ_FOREACH(op, &d->ops, link)
-    if (op->userdata == userdata)
-        op->done = NULL;
+    STAILQ_FOREACH(op, &d->ops, link) {
+        if (op->userdata == userdata)
+            op->done = NULL;
+    }
 }
 
 static int vmm_grant(struct dispatcher *dispatcher, uint64_t features) {

@@ -79,8 +79,9 @@ static int check_region_ids(struct reader *r, const struct json_node *undo, cons
 
     if (!ids)
         return -ENOMEM;
-    TAILQ_FOREACH(removal, &vm->removals, link)
-    *end++ = (struct ids){removal->first, removal->n};
+    TAILQ_FOREACH(removal, &vm->removals, link) {
+        *end++ = (struct ids){removal->first, removal->n};
+    }
     vm_each_any_device(vm, add_region_ids, &end);
     return refuse_doubles(r, devices, ids, (size_t) (end - ids), "regions");
 }

@@ -149,9 +149,10 @@ static json_object *vm_object(const struct vm *vm) {
     json_object *object = json_object_new_object();
     const struct removal *removal;
 
-    TAILQ_FOREACH(removal, &vm->removals, link)
-    for (size_t i = 0; i < removal->n; i++)
-        lists.undo = append_undo(lists.undo, removal->first + i, &removal->ranges[i]);
+    TAILQ_FOREACH(removal, &vm->removals, link) {
+        for (size_t i = 0; i < removal->n; i++)
+            lists.undo = append_undo(lists.undo, removal->first + i, &removal->ranges[i]);
+    }
     vm_each_any_device(vm, add_device, &lists);
     object = put_number(object, "version", STATE_VERSION);
     object = put_text(object, "name", vm->name);
