@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <linux/kvm.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <sys/eventfd.h>
@@ -328,12 +329,12 @@ struct churn {
     int stop;
 };
 
-/* Of a VM that has no time for the module, EBUSY: try again. */
+/* Of a VM whose last change has not settled within a moment, EBUSY at once until it has. */
 static int region_set_patiently(int handle, struct kvm_ioregion region) {
-    int r = -EBUSY;
+    int r;
 
-    for (unsigned i = 0; i < 20 && r == -EBUSY; i++)
-        r = region_set(handle, region);
+    while ((r = region_set(handle, region)) == -EBUSY)
+        sched_yield();
     return r;
 }
 
