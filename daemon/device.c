@@ -226,13 +226,16 @@ void device_undo(struct device *device, enum ioregion_revoke_reason reason, brok
         removal_start(removal);
     else
         device_undispatch(device);
-    if (!removal && done)
-        done(userdata); /* the VM is gone, and so are the vCPUs; or there is no memory to wait with */
     if (device->state != DEVICE_ATTACHING) {
         registry_count_device(device, -1);
         broker->watcher->device_removed(broker->watcher_userdata, device);
     }
     device_free(device);
+    /* who waits is told when nothing is left of it */
+    if (removal)
+        removal_unref(removal);
+    else if (done)
+        done(userdata); /* the VM is gone, and so are the vCPUs; or there is no memory to wait with */
 }
 
 void device_end(struct device *device, enum ioregion_revoke_reason reason, const char *why, broker_done_t done,

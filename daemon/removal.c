@@ -9,6 +9,7 @@ struct removal *removal_new(struct vm *vm, uint64_t first, size_t n, broker_done
     removal->vm = vm;
     removal->first = first;
     removal->n = n;
+    removal->pending = 1;
     removal->done = done;
     removal->userdata = userdata;
     TAILQ_INSERT_TAIL(&vm->removals, removal, link);
@@ -21,7 +22,7 @@ struct removal *removal_free(struct removal *removal) {
     return NULL;
 }
 
-static void removal_unref(struct removal *removal) {
+void removal_unref(struct removal *removal) {
     broker_done_t done = removal->done;
     void *userdata = removal->userdata;
 
@@ -40,11 +41,9 @@ void removal_start(struct removal *removal) {
     struct dispatcher *dispatcher = removal->vm->dispatcher;
     uint64_t end = removal->first + removal->n;
 
-    removal->pending = 1;
     for (uint64_t id = removal->first; id < end; id++) {
         removal->pending++;
         if (dispatcher->type->remove(dispatcher, id, on_removed, removal) < 0)
             removal->pending--;
     }
-    removal_unref(removal);
 }

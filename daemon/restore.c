@@ -195,6 +195,7 @@ int vm_restored(struct vm *vm) {
         removal->done = on_undone;
         removal->userdata = vm;
         removal_start(removal);
+        removal_unref(removal);
     }
     return vm_each_device(vm, device_restored, NULL);
 }

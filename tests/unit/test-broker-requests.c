@@ -51,6 +51,52 @@ static void attach_and_detach(void **state) {
     rig_free(rig);
 }
 
+static int remove_at_once(struct dispatcher *dispatcher, uint64_t region, dispatcher_done_t done, void *userdata) {
+    if (done)
+        done(userdata, 0, NULL);
+    return 0;
+}
+
+/* What there was when the end of a device was told. */
+struct told {
+    const struct rig *rig;
+    unsigned times, devices_removed, fds;
+};
+
+static void on_detached(void *userdata) {
+    struct told *told = userdata;
+
+    told->times++;
+    told->devices_removed = told->rig->devices_removed;
+    told->fds = count_fds();
+}
+
+/* A dispatcher may answer within the call: who asked for the end hears of it when nothing is left all the same. */
+static void nothing_is_left_when_told(void **state) {
+    struct rig *rig = rig_new(NULL);
+    struct told told = {.rig = rig};
+    struct dispatcher_type at_once;
+    struct client vmm, device;
+    struct vm *vm;
+    unsigned fds;
+
+    register_vm(rig, &vmm, "vm");
+    vm = broker_find_vm(rig->broker, "vm");
+    fds = count_fds();
+    attach(rig, &vmm, &device, attach_request_new("vm", "uart0", 0x1000, 16));
+    take_grant(&device);
+    client_close(&device);
+    at_once = *vm->dispatcher->type;
+    at_once.remove = remove_at_once;
+    vm->dispatcher->type = &at_once;
+    device_end(vm_find_device(vm, "uart0"), IOREGION_REVOKE_OPERATOR, "enough", on_detached, &told);
+    assert_int_equal(told.times, 1);
+    assert_int_equal(told.devices_removed, 1);
+    assert_int_equal(told.fds, fds);
+    client_close(&vmm);
+    rig_free(rig);
+}
+
 static bool has_replied(void *userdata) {
     return ((struct client *) userdata)->outcome.replied;
 }
@@ -265,15 +311,11 @@ static void quotas_hold(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(attach_and_detach),
-        cmocka_unit_test(refusals_of_register),
-        cmocka_unit_test(refusals_of_attach),
-        cmocka_unit_test(a_half_attach_is_undone),
-        cmocka_unit_test(an_undeliverable_grant_undoes_all),
-        cmocka_unit_test(ends_in_mid_transaction),
-        cmocka_unit_test(a_vmm_refuses_or_is_silent),
-        cmocka_unit_test(a_vmm_breaks_the_protocol),
-        cmocka_unit_test(quotas_hold),
+        cmocka_unit_test(attach_and_detach),         cmocka_unit_test(nothing_is_left_when_told),
+        cmocka_unit_test(refusals_of_register),      cmocka_unit_test(refusals_of_attach),
+        cmocka_unit_test(a_half_attach_is_undone),   cmocka_unit_test(an_undeliverable_grant_undoes_all),
+        cmocka_unit_test(ends_in_mid_transaction),   cmocka_unit_test(a_vmm_refuses_or_is_silent),
+        cmocka_unit_test(a_vmm_breaks_the_protocol), cmocka_unit_test(quotas_hold),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
