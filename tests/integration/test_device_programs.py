@@ -2,6 +2,7 @@
 """The shipped devices. The numbers are those of the list of edge cases."""
 
 import contextlib
+import fcntl
 import os
 import select
 import signal
@@ -191,7 +192,8 @@ class Devices(programs.Case):
             with self.subTest(backend):
                 uart = self.device('uart', '--backend', backend)
                 uart.said('attached to VM')
-                for _ in range(70):
+                fcntl.fcntl(uart.process.stdout, fcntl.F_SETPIPE_SZ, 4096)  # a terminal takes more
+                for _ in range(30):
                     self.vmm.write_often(UART, 0x2e, 1000)
                 uart.process.terminate()
                 self.assertIn('bytes were dropped', uart.ended(0))
