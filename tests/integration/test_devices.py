@@ -109,14 +109,18 @@ class Devices(rig.Case):
 
     def test_resume_swaps_each_channel(self):
         regions = [region('mmio', BASE, 16, 1), region('mmio', BASE + 16, 16, 2), region('pio', 0x200, 2, 3, channel=1)]
-        for _ in range(2):
-            self.attach(regions=regions, channels=2, on_disconnect='hold')
-        self.assertEqual([message.type for message in self.vmm.seen], [Type.REGION_ADD] * 3 + [Type.REGION_SWAP] * 2)
+        for value in (3, 4):
+            device = self.attach(regions=regions, channels=2, on_disconnect='hold')
+            for base, channel in ((BASE, 0), (BASE + 16, 0), (0x200, 1)):
+                self.serve(device, base, channel, value)
+        if rig.DISPATCH == 'vmm':
+            self.assertEqual([message.type for message in self.vmm.seen],
+                             [Type.REGION_ADD] * 3 + [Type.REGION_SWAP] * 2)
 
-    def serve(self, device):
-        self.vmm.command(BASE, 0, 1)
-        device.answer(3)
-        self.assertEqual(self.vmm.response(BASE).data, 3)
+    def serve(self, device, base=BASE, channel=0, value=3):
+        self.vmm.command(base, 0, 1)
+        device.answer(value, channel)
+        self.assertEqual(self.vmm.response(base).data, value)
 
     def ends(self):
         """All that ends a device for good, by name."""
