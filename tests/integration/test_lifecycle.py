@@ -251,7 +251,7 @@ class Lifecycle(rig.Case):
         self.stop_daemon()
         self.start_daemon('--user', rig.DAEMON_USER)
         with open(f'/proc/{self.daemon.pid}/status') as status:
-            fields = dict(line.rstrip().split(':\t', 1) for line in status)
+            fields = dict(line.rstrip('\n').split(':\t', 1) for line in status)
         self.assertNotIn('0', fields['Uid'].split('\t'))
         for capabilities in ('CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb'):
             self.assertEqual(int(fields[capabilities], 16), 0, capabilities)
