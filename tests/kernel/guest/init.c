@@ -99,6 +99,35 @@ static void check_lockdep(void) {
         fclose(file);
 }
 
+static const char kmemleak[] = "/sys/kernel/debug/kmemleak";
+
+static void ask_kmemleak(const char *what) {
+    FILE *file = fopen(kmemleak, "we");
+
+    if (file) {
+        fputs(what, file);
+        fclose(file);
+    }
+}
+
+/* Where there is kmemleak, it finds no memory that nobody points to. What is younger than 5 s does not count. */
+static void check_leaks(void) {
+    char text[1024] = "";
+    FILE *file;
+
+    if (access(kmemleak, F_OK) < 0)
+        return;
+    sleep(6);
+    ask_kmemleak("scan");
+    ask_kmemleak("scan"); /* what looked like a leak while it changed does so no more */
+    file = fopen(kmemleak, "re");
+    REQUIRE(file);
+    if (fread(text, 1, sizeof(text) - 1, file) > 0)
+        tap_fail(__FILE__, __LINE__, "kmemleak: %.900s", text);
+    printf("# kmemleak has looked\n");
+    fclose(file);
+}
+
 /* Nothing in the kernel log may tell of a fault. */
 static void check_log(void) {
     static const char *const signs[] = {"BUG:", "WARNING:", "Oops", "INFO: task", "general protection", "stall",
@@ -115,11 +144,12 @@ static void check_log(void) {
             tap_fail(__FILE__, __LINE__, "kernel log: %.400s", at);
     }
     check_lockdep();
+    check_leaks();
 }
 
 /* All tests of these themes, or those whose name contains @only. */
 static void run_all(const struct test *const *list, const char *only) {
-    const struct test log_test = {"kernel_log_is_clean", check_log, 30};
+    const struct test log_test = {"kernel_log_is_clean", check_log, 100};
     unsigned count = 1;
 
     for (const struct test *const *theme = list; *theme; theme++)
@@ -155,6 +185,9 @@ static void set_up(void) {
     mount("proc", "/proc", "proc", 0, NULL);
     mount("sysfs", "/sys", "sysfs", 0, NULL);
     mount("devtmpfs", "/dev", "devtmpfs", 0, NULL);
+    mount("debugfs", "/sys/kernel/debug", "debugfs", 0, NULL);
+    ask_kmemleak("scan=off"); /* but for the end */
+    ask_kmemleak("clear");
     klogctl(5, NULL, 0); /* what came before is no concern of ours */
     load_modules();
 }

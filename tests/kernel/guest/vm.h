@@ -57,8 +57,8 @@ void vm_free(struct vm *vm);
 int vm_bind(int vm_fd, int pid); /* a handle, or a negative errno */
 
 /*
- * Run these steps (END is added) on a vCPU, from its reset on; what was read is put into them. False when it was paused:
- * vm_resume() goes on where it stands.
+ * Run these steps (END is added) on a vCPU, from its reset on; what was read is put into them. False when it was
+ * paused: vm_resume() goes on where it stands.
  */
 bool vm_run(struct vm *vm, unsigned vcpu, struct step *steps, size_t n);
 bool vm_resume(struct vm *vm, unsigned vcpu, struct step *steps, size_t n);
