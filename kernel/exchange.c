@@ -41,9 +41,9 @@ static void put(struct ioregion_channel *channel, const struct ioregionfd_cmd *c
 	trace_ioregionfd_command(cmd);
 }
 
-/* Readers sleep only when they have queued, and then seen the ring empty, with the lock. */
 static void wake_reader(struct ioregion_channel *channel, bool was_empty)
 {
+	/* Readers sleep only when they have queued, and then seen the ring empty, with the lock. */
 	if (was_empty && channel->head != channel->tail && waitqueue_active(&channel->device))
 		wake_up_poll(&channel->device, EPOLLIN);
 }
