@@ -106,10 +106,8 @@ static void check_lockdep(void) {
         fclose(file);
 }
 
-static const char kmemleak[] = "/sys/kernel/debug/kmemleak";
-
 static void ask_kmemleak(const char *what) {
-    FILE *file = fopen(kmemleak, "we");
+    FILE *file = fopen(KMEMLEAK, "we");
 
     if (file) {
         fputs(what, file);
@@ -122,12 +120,12 @@ static void check_leaks(void) {
     char text[1024] = "";
     FILE *file;
 
-    if (access(kmemleak, F_OK) < 0)
+    if (access(KMEMLEAK, F_OK) < 0)
         return;
     sleep(6);
     ask_kmemleak("scan");
     ask_kmemleak("scan"); /* what looked like a leak while it changed does so no more */
-    file = fopen(kmemleak, "re");
+    file = fopen(KMEMLEAK, "re");
     REQUIRE(file);
     if (fread(text, 1, sizeof(text) - 1, file) > 0)
         tap_fail(__FILE__, __LINE__, "kmemleak: %.900s", text);
