@@ -95,6 +95,9 @@ void device_channel_lost(struct device *device, enum ioregion_lease_event_what w
         return;
     switch (what) {
     case IOREGION_EVENT_EOF:
+        /* Who releases the device closes the channel next, and this may be heard of first. It is no failure. */
+        if (device->lease && lease_has_news(device->lease))
+            return;
         return device_disconnected(device, "the device closed its channel");
     case IOREGION_EVENT_DEADLINE:
         if (device->on_disconnect == IOREGION_ON_DISCONNECT_HOLD)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <poll.h>
 #include <search.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -177,6 +178,12 @@ int lease_peer_groups(const struct lease *lease, gid_t **ret_gids, size_t *ret_n
     *ret_gids = STEAL(gids);
     *ret_n_gids = size / sizeof(gid_t);
     return 0;
+}
+
+bool lease_has_news(const struct lease *lease) {
+    struct pollfd poll_fd = {.fd = lease->fd, .events = POLLIN};
+
+    return poll(&poll_fd, 1, 0) != 0;
 }
 
 int lease_want_credentials(struct lease *lease) {

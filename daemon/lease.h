@@ -57,6 +57,9 @@ int lease_fd(const struct lease *lease);
 uint64_t lease_cookie(const struct lease *lease);
 int socket_cookie(int fd, uint64_t *ret_cookie);
 
+/* Is there something that its handlers were not told of yet: a message, or its end? */
+bool lease_has_news(const struct lease *lease);
+
 /* From now on the kernel adds the sender's credentials to what arrives. */
 int lease_want_credentials(struct lease *lease);
 

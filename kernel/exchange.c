@@ -41,9 +41,9 @@ static void put(struct ioregion_channel *channel, const struct ioregionfd_cmd *c
 	trace_ioregionfd_command(cmd);
 }
 
-/* Readers sleep only when they have queued, and then seen the ring empty, with the lock. */
 static void wake_reader(struct ioregion_channel *channel, bool was_empty)
 {
+	/* Readers sleep only when they have queued, and then seen the ring empty, with the lock. */
 	if (was_empty && channel->head != channel->tail && waitqueue_active(&channel->device))
 		wake_up_poll(&channel->device, EPOLLIN);
 }
@@ -99,8 +99,7 @@ bool ioregion_channel_post(struct ioregion_channel *channel, const struct ioregi
 
 	spin_lock(&channel->lock);
 	empty = channel->head == channel->tail;
-	sent = !channel->loss && !channel->closing && list_empty(&channel->queue) &&
-	       !ring_full(channel);
+	sent = !channel->loss && list_empty(&channel->queue) && !ring_full(channel);
 	if (sent) {
 		put(channel, cmd);
 		wake_reader(channel, empty);
@@ -132,12 +131,8 @@ void ioregion_channel_cut_locked(struct ioregion_channel *channel, u32 loss)
 void ioregion_channel_shutdown(struct ioregion_channel *channel)
 {
 	spin_lock(&channel->lock);
-	if (channel->owed && channel->taken) {
-		channel->closing = true;
-		wake_up_all(&channel->device);
-	} else {
-		ioregion_channel_cut_locked(channel, IOREGIONFD_LOSS_EOF);
-	}
+	channel->closing = true;
+	wake_up_all(&channel->device);
 	spin_unlock(&channel->lock);
 }
 
@@ -184,10 +179,7 @@ bool ioregion_channel_answer(struct ioregion_channel *channel, const struct iore
 	channel->owner = NULL;
 	channel->owed = false;
 	channel->due = 0;
-	if (channel->closing)
-		ioregion_channel_cut_locked(channel, IOREGIONFD_LOSS_EOF);
-	else
-		pump(channel, NULL);
+	pump(channel, NULL);
 	return true;
 }
 

@@ -70,7 +70,7 @@ struct ioregion_channel {
 	bool owed;			/* a response is; to ... */
 	struct ioregion_exchange *owner; /* ... this, or nobody any more */
 	bool taken;			/* the command it answers was read */
-	bool closing;			/* lost once that response is given */
+	bool closing;			/* takes no more commands, its end is near */
 	u32 info;			/* of that command */
 	ktime_t due;			/* when the device must have moved; 0: any time */
 

@@ -22,7 +22,10 @@ int channel_receive(enum channel_kind kind, int fd, struct ioregion_command *ret
 /* Never waits: 1, -ECONNRESET, -EPROTO the dispatcher lets its responses pile up. */
 int channel_respond(enum channel_kind kind, int fd, const struct ioregion_response *response);
 
-/* No more commands: whoever waits to receive wakes up, and the response to the last one may go. Async-signal-safe. */
+/*
+ * No command is received any more: whoever waits for one wakes up, and the response to the last one may go. Of what
+ * comes on an ioregionfd the guest hears at the channel's end; on a socket at once. Async-signal-safe.
+ */
 void channel_stop(enum channel_kind kind, int fd);
 
 /* Neither commands nor responses any more. */

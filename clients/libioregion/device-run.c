@@ -52,11 +52,15 @@ static int serve(struct ioregion_device *device, size_t channel, bool wait) {
     return r == -EINTR ? 1 : r;
 }
 
-/* The hold is over. The descriptors stay, so that stop() keeps hitting them, but nothing comes or goes any more. */
+/*
+ * The hold is over. The descriptors stay, so that stop() keeps hitting them, but nothing comes or goes any more. Who
+ * was stopped may have a last word for the broker, and the channels' end is not to be heard of before that.
+ */
 static void end(struct ioregion_device *device, int result, unsigned reason) {
     for (size_t i = 0; i < device->n_channels; i++) {
         epoll_ctl(device->epoll, EPOLL_CTL_DEL, device->channels[i], NULL);
-        channel_end(device->kind, device->channels[i]);
+        if (result != -EINTR)
+            channel_end(device->kind, device->channels[i]);
     }
     if (device->lease >= 0)
         epoll_ctl(device->epoll, EPOLL_CTL_DEL, device->lease, NULL);

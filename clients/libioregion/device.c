@@ -158,6 +158,8 @@ int ioregion_device_take_fds(struct ioregion_device *device, int *ret_lease, int
         return last_error_set(-EINVAL, "the device has %zu channels", device->n_channels);
     for (size_t i = 0; i < n_channels; i++) {
         unwatch(device, device->channels[i]);
+        if (device->state == DEVICE_ENDED)
+            channel_end(device->kind, device->channels[i]); /* others may have it open, and nobody serves it */
         ret_channels[i] = STEAL_FD(device->channels[i]);
     }
     if (device->lease >= 0)

@@ -104,7 +104,8 @@ IOREGION_PUBLIC int ioregion_device_run(struct ioregion_device *device);
 
 /*
  * Make ioregion_device_run() return, once and for all; may be called from a signal handler or another thread. The
- * command in hand is still answered; the guest's next one finds a device that has gone away.
+ * command in hand is still answered. Free the device then: the guest's next access waits until that or the process's
+ * end, up to its deadline, unless it finds right away that the device has gone.
  */
 IOREGION_PUBLIC void ioregion_device_stop(struct ioregion_device *device);
 

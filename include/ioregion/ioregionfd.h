@@ -171,9 +171,10 @@ struct ioregionfd_stats {
 #define IOREGIONFD_BIND_VM _IOW(IOREGIONFD_IOC, 0x02, struct ioregionfd_bind_vm)
 
 /*
- * On an ioregionfd: the device's end, as its last close is, though descriptors of it are open
- * still: read() gives 0, also to those who wait in it. The argument, a value: may a response that
- * is owed still be given, or is it over at once? EINVAL another argument.
+ * On an ioregionfd whose device goes, though descriptors of it are open still: read() gives 0, also
+ * to those who wait in it. The argument is a value. READ: a response that is owed may still be
+ * given; other accesses wait for the end, up to their deadline. BOTH: this is the end, as the last
+ * close is. EINVAL another argument.
  */
 #define IOREGIONFD_SHUTDOWN _IO(IOREGIONFD_IOC, 0x06)
 #define IOREGIONFD_SHUTDOWN_READ 0

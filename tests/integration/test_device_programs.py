@@ -286,6 +286,7 @@ class Devices(programs.Case):
             device.process.terminate()
             self.assertIn('stopped', device.ended(0))
             self.wait_until(lambda: not self.vmm.regions)
+        self.assertNotIn('failure: ', self.daemon.log())
 
     def test_ended_by_an_operator(self):
         device = self.scratch()

@@ -2,6 +2,8 @@
 """Devices that fail, and come back: each cell of the state table. The numbers are those of the list of edge cases."""
 
 import errno
+import os
+import signal
 
 import protocol
 import rig
@@ -65,6 +67,21 @@ class Devices(rig.Case):
                         self.call(path_of('vm', 'dev'), 'org.ioregion1.Device', 'Detach')
 
     # attached
+
+    def test_release_is_no_failure(self):
+        """Nor is the end of the channel that comes with it, whichever the broker is told of first."""
+        devices = [self.attach(name=f'dev{i}', regions=[region('mmio', BASE + i, 1)], on_disconnect=what)
+                   for i, what in enumerate(('ones', 'hold', 'remove', 'ones'))]
+        os.kill(self.daemon.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, self.daemon.pid, os.WSTOPPED | os.WNOWAIT)
+        for i, device in enumerate(devices):
+            self.vmm.event(BASE + i, Event.EOF)
+            device.release()
+            device.close()
+        os.kill(self.daemon.pid, signal.SIGCONT)
+        self.wait_until(lambda: not self.manager('ListDevices')[0])
+        self.assertNotIn('failure: ', self.daemon.log())
+        self.assertEqual(self.daemon.log().count('released by its owner'), len(devices))
 
     def test_47_51_loss_under_hold(self):
         for device in self.each_loss({'hold': 'held'}):

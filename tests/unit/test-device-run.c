@@ -351,6 +351,46 @@ static void test_stop(void **state) {
     }
 }
 
+static bool channel_has_ended(const struct rig *rig) {
+    struct pollfd poll_fd = {.fd = rig->channels[0], .events = POLLRDHUP};
+
+    assert_true(poll(&poll_fd, 1, 0) >= 0);
+    return poll_fd.revents & (POLLHUP | POLLRDHUP);
+}
+
+/* Who is stopped and freed has released the device before anybody hears of the channel's end. */
+static void test_stop_and_free(void **state) {
+    for (size_t n_channels = 1; n_channels <= 2; n_channels++) {
+        struct ioregion_lease_release message;
+        struct rig rig;
+
+        start(&rig, n_channels, true, 0);
+        ioregion_device_stop(rig.device);
+        assert_int_equal(ioregion_device_run(rig.device), -EINTR);
+        assert_false(channel_has_ended(&rig));
+        rig.device = ioregion_device_free(rig.device);
+        assert_int_equal(recv(rig.lease, &message, sizeof(message), MSG_DONTWAIT | MSG_TRUNC), sizeof(message));
+        assert_int_equal(message.header.type, IOREGION_LEASE_RELEASE);
+        assert_true(channel_has_ended(&rig));
+        end(&rig, n_channels);
+    }
+}
+
+/* Who keeps the descriptors after that has no guest any more that it could answer. */
+static void test_stop_and_take(void **state) {
+    int lease, channel;
+    struct rig rig;
+
+    start(&rig, 1, true, 0);
+    ioregion_device_stop(rig.device);
+    assert_int_equal(ioregion_device_run(rig.device), -EINTR);
+    assert_int_equal(ioregion_device_take_fds(rig.device, &lease, &channel, 1), 0);
+    assert_true(channel_has_ended(&rig));
+    end(&rig, 1);
+    close(lease);
+    close(channel);
+}
+
 static struct ioregion_device *stop_me;
 
 static void on_signal(int signal) {
@@ -426,7 +466,8 @@ int main(void) {
         cmocka_unit_test(test_posted),          cmocka_unit_test(test_ends),
         cmocka_unit_test(test_broker_gone),     cmocka_unit_test(test_broken_broker),
         cmocka_unit_test(test_process),         cmocka_unit_test(test_deaf_dispatcher),
-        cmocka_unit_test(test_stop),            cmocka_unit_test(test_stop_by_signal),
+        cmocka_unit_test(test_stop),            cmocka_unit_test(test_stop_and_free),
+        cmocka_unit_test(test_stop_and_take),   cmocka_unit_test(test_stop_by_signal),
         cmocka_unit_test(test_answers_pile_up), cmocka_unit_test(test_release),
         cmocka_unit_test(test_take_fds),        cmocka_unit_test(test_from_fds_fails),
     };

@@ -19,4 +19,7 @@ int references_fall_to(const char *name, int references);
  */
 long kmalloc_objects(const char *size);
 
+/* Where kmemleak is heard, on kernels that have it. All tests are over then. */
+#define KMEMLEAK "/sys/kernel/debug/kmemleak"
+
 #endif

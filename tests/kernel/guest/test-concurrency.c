@@ -80,6 +80,43 @@ static void two_vcpus_take_turns(void) {
     vm_free(&vm);
 }
 
+/* 32, 42: each one's posted writes come in its own order, and all of them before its read; the ring is full at times */
+static void two_vcpus_post_and_read(void) {
+    struct step steps[VM_VCPUS][100];
+    unsigned next[VM_VCPUS] = {0};
+    struct running running[VM_VCPUS];
+    int channel = channel_new(0);
+    struct vm vm;
+
+    vm_new(&vm);
+    for (unsigned i = 0; i < VM_VCPUS; i++) {
+        struct kvm_ioregion region = patient(VM_MMIO + 0x100 * i, i, channel);
+
+        region.flags = KVM_IOREGION_POSTED_WRITES;
+        CHECK_EQ(region_set(vm.handle, region), 0);
+        for (unsigned j = 0; j < 100; j++)
+            steps[i][j] = STEP(j % 50 == 49 ? READ32 : WRITE32, (uint16_t) (0x100 * i), j);
+        vm_start(&running[i], &vm, i, steps[i], 100);
+    }
+    for (unsigned n = 0; n < 100 * VM_VCPUS; n++) {
+        struct ioregionfd_cmd command = next_command(channel);
+        unsigned i = (unsigned) command.user_data;
+
+        REQUIRE(i < VM_VCPUS);
+        if (command.info & IOREGIONFD_CMD_WRITE)
+            CHECK_EQ(command.data, next[i]);
+        else
+            CHECK_EQ(answer(channel, 1000 * i + next[i]), 0);
+        next[i]++;
+    }
+    for (unsigned i = 0; i < VM_VCPUS; i++) {
+        vm_join(&running[i]);
+        CHECK_EQ(steps[i][49].value[0], 1000 * i + 49);
+        CHECK_EQ(steps[i][99].value[0], 1000 * i + 99);
+    }
+    vm_free(&vm);
+}
+
 static void two_channels_are_independent(void) {
     struct step steps[VM_VCPUS] = {STEP(READ8, 0), STEP(READ8, 0x100)};
     struct running running[VM_VCPUS];
@@ -393,7 +430,8 @@ static void attach_and_detach_under_load(void) {
 }
 
 const struct test tests_concurrency[] = {
-    TEST(two_vcpus_on_one_channel), TEST(two_vcpus_take_turns), TEST(two_channels_are_independent),
+    TEST(two_vcpus_on_one_channel), TEST(two_vcpus_take_turns), TEST(two_vcpus_post_and_read),
+    TEST(two_channels_are_independent),
     TEST(delete_while_blocked), TEST(delete_one_of_two_while_blocked), TEST(delete_between_two_parts),
     TEST(delete_leaves_the_clock_running), TEST(memory_slot_while_blocked), TEST(bus_changes_while_blocked),
     TEST(signals_while_blocked), TEST(signals_all_the_time), TEST(signals_while_queued),

@@ -190,6 +190,51 @@ static void disconnect_resume_with_replay(void) {
     CHECK_EQ(resume(IOREGIONFD_REGION_REPLAY, READ_IT, true), 7);
 }
 
+/* One vCPU's command is in the device's hands, the other one waits for its turn, when the device goes. */
+static void lose_with_two_vcpus(uint32_t flags, bool violation, const uint64_t expected[VM_VCPUS]) {
+    struct kvm_ioregion region = region_at(VM_MMIO, 0x100, 1, channel_new(0), flags);
+    struct step steps[VM_VCPUS] = {STEP(READ8, 0), STEP(READ8, 1)};
+    struct running running[VM_VCPUS];
+    int successor = channel_new(0);
+    struct vm vm;
+
+    region.grace_usec = flags & IOREGIONFD_REGION_HOLD ? LONG : 0;
+    region.timeout_usec = LONG;
+    vm_new(&vm);
+    CHECK_EQ(region_set(vm.handle, region), 0);
+    vm_start(&running[0], &vm, 0, &steps[0], 1);
+    next_command(region.fd);
+    vm_start(&running[1], &vm, 1, &steps[1], 1);
+    CHECK_EQ(poll_for(region.fd, POLLIN, 100), 0);
+    if (violation)
+        CHECK(write(region.fd, "", 1) < 0 && errno == EPROTO);
+    close(region.fd);
+    if (flags & IOREGIONFD_REGION_HOLD && !violation) {
+        CHECK_EQ(region_set(vm.handle, on(region, successor)), 0);
+        for (unsigned i = 0; i < VM_VCPUS; i++)
+            if (expected[i] != 0xff)
+                CHECK_EQ(answer(successor, expected[next_command(successor).offset]), 0);
+    }
+    for (unsigned i = 0; i < VM_VCPUS; i++) {
+        vm_join(&running[i]);
+        CHECK_EQ(steps[i].value[0], expected[i]);
+    }
+    CHECK_EQ(vm.exits, 0);
+    CHECK_EQ(region_stats(vm.handle, region).reads, VM_VCPUS);
+    vm_free(&vm);
+    close(successor);
+}
+
+static void disconnect_with_two_vcpus(void) {
+    const uint64_t ones[] = {0xff, 0xff}, second[] = {0xff, 2}, both[] = {1, 2};
+
+    lose_with_two_vcpus(0, false, ones);
+    lose_with_two_vcpus(IOREGIONFD_REGION_REMOVE, false, ones);
+    lose_with_two_vcpus(IOREGIONFD_REGION_HOLD, false, second);
+    lose_with_two_vcpus(IOREGIONFD_REGION_HOLD | IOREGIONFD_REGION_REPLAY, false, both);
+    lose_with_two_vcpus(IOREGIONFD_REGION_HOLD | IOREGIONFD_REGION_REPLAY, true, ones);
+}
+
 /* Missed deadline under hold: held, and resumed; the clock stands still meanwhile. */
 static void disconnect_deadline_under_hold(void) {
     struct kvm_ioregion region = holding(channel_new(0), LONG, IOREGIONFD_REGION_REPLAY);
@@ -359,7 +404,7 @@ static void *read_one(void *userdata) {
     return (void *) (intptr_t) read(*(int *) userdata, &command, sizeof(command));
 }
 
-/* The device's own word: a thread that waits in read() comes out of it, and the regions lose their device. */
+/* The device's own word: a thread that waits in read() comes out of it; at the end the regions lose their device. */
 static void disconnect_by_shutdown(void) {
     struct kvm_ioregion region = holding(channel_new(0), LONG, 0);
     pthread_t reader;
@@ -375,12 +420,16 @@ static void disconnect_by_shutdown(void) {
     CHECK_EQ(ioctl(region.fd, IOREGIONFD_SHUTDOWN, IOREGIONFD_SHUTDOWN_READ), 0);
     REQUIRE(pthread_join(reader, &n) == 0);
     CHECK_EQ((intptr_t) n, 0);
+    CHECK_EQ(poll_for(region.fd, POLLIN | POLLRDHUP, 0), POLLIN | POLLRDHUP);
+    CHECK_EQ(poll_for(vm.handle, POLLIN, 0), 0);
+    CHECK_EQ(region_stats(vm.handle, region).state, IOREGIONFD_STATE_ATTACHED);
+    CHECK_EQ(ioctl(region.fd, IOREGIONFD_SHUTDOWN, IOREGIONFD_SHUTDOWN_BOTH), 0);
     CHECK_EQ(next_loss(&vm), IOREGIONFD_LOSS_EOF);
     CHECK_EQ(region_stats(vm.handle, region).state, IOREGIONFD_STATE_HELD);
     vm_free(&vm);
 }
 
-/* It takes no command more, and gives the answer that it owes. */
+/* It takes no command more, and gives the answer that it owes; what comes next waits for the end. */
 static void shutdown_before_the_answer(void) {
     struct kvm_ioregion region = region_at(VM_MMIO, 0x100, 1, channel_new(0), 0);
     struct step steps[] = {STEP(READ8, 0), STEP(READ8, 0)};
@@ -397,10 +446,14 @@ static void shutdown_before_the_answer(void) {
     CHECK_EQ(poll_for(vm.handle, POLLIN, 0), 0);
     CHECK_EQ(region_set(vm.handle, region_at(VM_MMIO + 0x100, 0x100, 2, region.fd, 0)), -EPIPE);
     CHECK_EQ(answer(region.fd, 7), 0);
+    CHECK_EQ(poll_for(vm.handle, POLLIN, 100), 0);
+    CHECK_EQ(read(region.fd, &command, sizeof(command)), 0);
+    close(region.fd);
     vm_join(&running);
     CHECK_EQ(steps[0].value[0], 7);
     CHECK_EQ(steps[1].value[0], 0xff);
     CHECK_EQ(next_loss(&vm), IOREGIONFD_LOSS_EOF);
+    CHECK_EQ(region_stats(vm.handle, region).timeouts, 0);
     vm_free(&vm);
 }
 
@@ -420,6 +473,29 @@ static void shutdown_instead_of_the_answer(void) {
     CHECK_EQ(answer(region.fd, 7), -EPIPE);
     CHECK_EQ(region_stats(vm.handle, region).timeouts, 0);
     vm_free(&vm);
+}
+
+/* The end that does not come is a missed deadline, of reads and of posted writes that fill the ring. */
+static void shutdown_without_an_end(void) {
+    const uint32_t flags[] = {0, KVM_IOREGION_POSTED_WRITES};
+    struct step steps[100];
+
+    for (unsigned i = 0; i < 100; i++)
+        steps[i] = STEP(WRITE8, 0, 1);
+    for (unsigned i = 0; i < 2; i++) {
+        struct kvm_ioregion region = region_at(VM_MMIO, 0x100, 1, channel_new(0), flags[i]);
+        struct vm vm;
+
+        region.timeout_usec = 50000;
+        vm_new(&vm);
+        CHECK_EQ(region_set(vm.handle, region), 0);
+        CHECK_EQ(ioctl(region.fd, IOREGIONFD_SHUTDOWN, IOREGIONFD_SHUTDOWN_READ), 0);
+        vm_run(&vm, 0, steps, 100);
+        CHECK_EQ(vm_read(&vm, READ8, 0), 0xff);
+        CHECK_EQ(next_loss(&vm), IOREGIONFD_LOSS_DEADLINE);
+        CHECK_EQ(region_stats(vm.handle, region).timeouts, 1);
+        vm_free(&vm);
+    }
 }
 
 /* One read that does not wait, on a descriptor that does. */
@@ -486,9 +562,10 @@ static void disconnect_by_deletion(void) {
 
 const struct test tests_disconnect[] = {
     TEST(disconnect_ones), TEST(disconnect_remove), TEST(disconnect_grace_over), TEST(disconnect_violation),
-    TEST(disconnect_resume), TEST(disconnect_resume_with_replay), TEST(disconnect_deadline_under_hold),
+    TEST(disconnect_resume), TEST(disconnect_resume_with_replay), TEST(disconnect_with_two_vcpus),
+    TEST(disconnect_deadline_under_hold),
     TEST(swap_of_a_living_device), TEST(cut_and_swap), TEST(swap_to_cut_off_as_flagged),
     TEST(swap_forgets_a_loss_that_was_not_told), TEST(cut_after_violation), TEST(swap_changes_nothing_else),
     TEST(disconnect_by_deletion), TEST(disconnect_by_shutdown), TEST(shutdown_before_the_answer),
-    TEST(shutdown_instead_of_the_answer), TEST(read_without_waiting), {0},
+    TEST(shutdown_instead_of_the_answer), TEST(shutdown_without_an_end), TEST(read_without_waiting), {0},
 };

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -234,6 +235,49 @@ static void errors_cut(void) {
     vm_free(&vm);
 }
 
+static volatile sig_atomic_t pipes;
+
+static void on_pipe(int signal) {
+    pipes++;
+}
+
+/* 24: neither the VMM nor the device gets a signal for the other one's end; ones tell the one, and EPIPE the other */
+static void errors_raise_no_signal(void) {
+    const uint32_t flags[] = {0, KVM_IOREGION_POSTED_WRITES};
+    struct kvm_ioregion region;
+    struct step step = STEP(READ8, 0);
+    struct running running;
+    struct vm vm;
+
+    signal(SIGPIPE, on_pipe);
+    vm_new(&vm);
+    for (unsigned i = 0; i < 2; i++) {
+        region = region_at(VM_MMIO, 16, 1, channel_new(0), flags[i]);
+        CHECK_EQ(region_set(vm.handle, region), 0);
+        vm_start(&running, &vm, 0, &step, 1);
+        next_command(region.fd);
+        CHECK_EQ(region_del(vm.handle, region), 0);
+        CHECK_EQ(answer(region.fd, 0), -EPIPE);
+        CHECK_EQ(answer(region.fd, 0), -EPIPE);
+        vm_join(&running);
+        close(region.fd);
+
+        region.fd = channel_new(0);
+        CHECK_EQ(region_set(vm.handle, region), 0);
+        vm_start(&running, &vm, 0, &step, 1);
+        next_command(region.fd);
+        close(region.fd);
+        vm_join(&running);
+        CHECK_EQ(step.value[0], 0xff);
+        vm_write(&vm, WRITE8, 0, 1);
+        CHECK_EQ(vm_read(&vm, READ8, 0), 0xff);
+        CHECK_EQ(region_del(vm.handle, region), 0);
+    }
+    CHECK_EQ(vm.exits, 0);
+    CHECK_EQ(pipes, 0);
+    vm_free(&vm);
+}
+
 static void errors_stats(void) {
     struct ioregionfd_stats stats = {.guest_paddr = VM_MMIO, .memory_size = 16};
     struct vm vm;
@@ -256,5 +300,5 @@ static void errors_stats(void) {
 const struct test tests_errors[] = {
     TEST(errors_node), TEST(errors_bind_descriptor), TEST(errors_bind_process), TEST(errors_foreign_process),
     TEST(errors_set_values), TEST(errors_set_descriptor), TEST(errors_delete), TEST(errors_cut),
-    TEST(errors_stats), {0},
+    TEST(errors_raise_no_signal), TEST(errors_stats), {0},
 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Devices and brokers that do what they should not (29, 30, 33, 50), by hand and at random. */
+/* Devices and brokers that do what they should not (29, 30, 50), by hand and at random. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -103,6 +103,29 @@ static void hostile_pointers(void) {
     CHECK(read(region.fd, nowhere, 32) < 0 && errno == EFAULT);
     vm_join(&running);
     CHECK_EQ(step.value[0], 0xff);
+    vm_free(&vm);
+}
+
+/* 50: however often a region loses its device, there is one event at most to be read, and of the last loss */
+static void hostile_losses_do_not_pile_up(void) {
+    struct kvm_ioregion region = region_at(VM_MMIO, 0x100, 1, channel_new(0), 0);
+    struct ioregionfd_event event;
+    struct vm vm;
+
+    vm_new(&vm);
+    CHECK_EQ(region_set(vm.handle, region), 0);
+    for (unsigned i = 0; i < 1000; i++) {
+        CHECK_EQ(answer(region.fd, 0), -EPROTO);
+        close(region.fd);
+        region.fd = channel_new(0);
+        CHECK_EQ(region_set(vm.handle, region), 0);
+    }
+    CHECK_EQ(poll_for(vm.handle, POLLIN, 0), 0);
+    close(region.fd);
+    REQUIRE(poll_for(vm.handle, POLLIN, 0) == POLLIN);
+    CHECK_EQ(read(vm.handle, &event, sizeof(event)), sizeof(event));
+    CHECK_EQ(event.loss, IOREGIONFD_LOSS_EOF);
+    CHECK_EQ(poll_for(vm.handle, POLLIN, 0), 0);
     vm_free(&vm);
 }
 
@@ -216,5 +239,6 @@ static void hostile_ioctls_at_random(void) {
 
 const struct test tests_hostile[] = {
     TEST(hostile_responses), TEST(hostile_unsolicited), TEST(hostile_duplicate), TEST(hostile_pointers),
+    TEST(hostile_losses_do_not_pile_up),
     TEST(hostile_device_at_random, 100), TEST(hostile_ioctls_at_random, 100), {0},
 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* VMM, device and broker are killed while a vCPU waits for the device, in every order (41, 47, 57). */
+/* VMM, device and broker are killed while a vCPU waits for the device, in every order (38, 41, 47, 57). */
 
 #include <errno.h>
 #include <poll.h>
@@ -195,4 +195,51 @@ static void kill_vmm_while_held(void) {
     check_nothing_left(ours, kvms);
 }
 
-const struct test tests_kill[] = {TEST(kill_in_every_order, 60), TEST(kill_vmm_while_held), {0}};
+/* Another program in the VMM's place: all threads but one are killed, the process is not. */
+static void run_vmm_until_exec(int socket, int channel) {
+    char *const arguments[] = {"/init", NULL};
+    struct step step = STEP(READ8, 0);
+    struct running running;
+    struct vm vm;
+    char byte;
+
+    vm_new(&vm);
+    close(vm.handle);
+    pass_fd(socket, vm.fd);
+    REQUIRE(read(socket, &byte, 1) == 1);
+    vm_start(&running, &vm, 0, &step, 1);
+    next_command(channel);
+    execv("/init", arguments);
+    tap_fail(__FILE__, __LINE__, "no exec: %d", errno);
+    tap_end();
+}
+
+/* 38: that does not wait for the device either, nor does the end of the VM */
+static void exec_while_blocked(void) {
+    struct kvm_ioregion region = region_at(VM_MMIO, 0x100, 1, channel_new(0), 0);
+    int handle, pair[2], status = -1, vm_fd;
+    uint64_t start = now_msec();
+    pid_t child;
+
+    region.timeout_usec = 20000000;
+    REQUIRE(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) == 0);
+    child = fork();
+    if (child == 0)
+        run_vmm_until_exec(pair[0], region.fd);
+    vm_fd = take_fd(pair[1]);
+    handle = vm_bind(vm_fd, child);
+    REQUIRE(handle >= 0);
+    close(vm_fd);
+    CHECK_EQ(region_set(handle, region), 0);
+    REQUIRE(write(pair[1], "g", 1) == 1);
+    REQUIRE(waitpid(child, &status, 0) == child);
+    CHECK_EQ(status, 0);
+    CHECK_EQ(poll_for(handle, 0, 5000), POLLHUP);
+    CHECK(now_msec() - start < 10000);
+    CHECK(poll_for(region.fd, POLLIN, 0) & POLLHUP);
+    close(handle);
+}
+
+const struct test tests_kill[] = {
+    TEST(kill_in_every_order, 60), TEST(kill_vmm_while_held), TEST(exec_while_blocked), {0},
+};

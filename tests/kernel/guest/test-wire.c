@@ -69,6 +69,31 @@ static void wire_sizes_pio(void) {
     vm_free(&vm);
 }
 
+/* 33: byte by byte, whatever struct a compiler makes of it */
+static void wire_bytes(void) {
+    static const uint8_t written[] = {0x61, 0, 0, 0, 0, 0, 0, 0, 0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11,
+                                      0x10, 0, 0, 0, 0, 0, 0, 0, 0xef, 0xbe, 0xad, 0xde};
+    uint8_t bytes[64] = {0}, response[32] = {0x21, 0x43, 0x65, 0x87};
+    struct step steps[] = {STEP(WRITE32, 0x10, 0xdeadbeef), STEP(READ32, 0x10)};
+    int channel = channel_new(0);
+    struct running running;
+    struct vm vm;
+
+    vm_new(&vm);
+    CHECK_EQ(region_set(vm.handle, region_at(VM_MMIO, 0x100, TOKEN, channel, 0)), 0);
+    vm_start(&running, &vm, 0, steps, 2);
+    CHECK_EQ(read(channel, bytes, sizeof(bytes)), 32);
+    CHECK(memcmp(bytes, written, sizeof(written)) == 0);
+    CHECK(memcmp(bytes + sizeof(written), "\0\0\0\0", 4) == 0);
+    CHECK_EQ(answer(channel, 0), 0);
+    CHECK_EQ(read(channel, bytes, sizeof(bytes)), 32);
+    CHECK_EQ(bytes[0], 0x60);
+    CHECK_EQ(write(channel, response, sizeof(response)), 32);
+    vm_join(&running);
+    CHECK_EQ(steps[1].value[0], 0x87654321);
+    vm_free(&vm);
+}
+
 /* 28 */
 static void wire_16_bytes_in_halves(void) {
     struct step steps[] = {STEP(WRITE128, 0x20, 0x1111, 0x2222), STEP(READ128, 0x20)};
@@ -230,7 +255,7 @@ static void wire_descriptor_manners(void) {
 }
 
 const struct test tests_wire[] = {
-    TEST(wire_sizes_mmio), TEST(wire_sizes_pio), TEST(wire_16_bytes_in_halves), TEST(wire_page_crossing),
-    TEST(wire_straddles_the_end), TEST(wire_string_instructions), TEST(wire_posted_writes_keep_order),
-    TEST(wire_posted_writes_fill_up), TEST(wire_descriptor_manners), {0},
+    TEST(wire_sizes_mmio), TEST(wire_sizes_pio), TEST(wire_bytes), TEST(wire_16_bytes_in_halves),
+    TEST(wire_page_crossing), TEST(wire_straddles_the_end), TEST(wire_string_instructions),
+    TEST(wire_posted_writes_keep_order), TEST(wire_posted_writes_fill_up), TEST(wire_descriptor_manners), {0},
 };

@@ -115,21 +115,28 @@ static bool handle_exit(struct vm *vm, struct kvm_run *run) {
     return true;
 }
 
-void vm_run(struct vm *vm, unsigned vcpu, struct step *steps, size_t n) {
+bool vm_resume(struct vm *vm, unsigned vcpu, struct step *steps, size_t n) {
+    for (;;) {
+        if (ioctl(vm->vcpus[vcpu], KVM_RUN, 0) < 0) {
+            REQUIRE(errno == EINTR);
+            __atomic_fetch_add(&vm->interrupted, 1, __ATOMIC_SEQ_CST);
+            if (__atomic_load_n(&vm->paused, __ATOMIC_SEQ_CST))
+                return false;
+        } else if (!handle_exit(vm, vm->runs[vcpu])) {
+            break;
+        }
+    }
+    memcpy(steps, vm->memory + table_of(vcpu), n * sizeof(*steps));
+    return true;
+}
+
+bool vm_run(struct vm *vm, unsigned vcpu, struct step *steps, size_t n) {
     uint8_t *table = vm->memory + table_of(vcpu);
 
     memcpy(table, steps, n * sizeof(*steps));
     memset(table + n * sizeof(*steps), 0, sizeof(*steps));
     reset(vm, vcpu);
-    for (;;) {
-        if (ioctl(vm->vcpus[vcpu], KVM_RUN, 0) < 0) {
-            REQUIRE(errno == EINTR);
-            __atomic_fetch_add(&vm->interrupted, 1, __ATOMIC_SEQ_CST);
-        } else if (!handle_exit(vm, vm->runs[vcpu])) {
-            break;
-        }
-    }
-    memcpy(steps, table, n * sizeof(*steps));
+    return vm_resume(vm, vcpu, steps, n);
 }
 
 uint64_t vm_read(struct vm *vm, uint16_t op, uint16_t address) {
@@ -148,13 +155,24 @@ void vm_write(struct vm *vm, uint16_t op, uint16_t address, uint64_t value) {
 static void *run_thread(void *argument) {
     struct running *running = argument;
 
-    vm_run(running->vm, running->vcpu, running->steps, running->n);
+    running->finished = vm_run(running->vm, running->vcpu, running->steps, running->n);
+    return NULL;
+}
+
+static void *resume_thread(void *argument) {
+    struct running *running = argument;
+
+    running->finished = vm_resume(running->vm, running->vcpu, running->steps, running->n);
     return NULL;
 }
 
 void vm_start(struct running *running, struct vm *vm, unsigned vcpu, struct step *steps, size_t n) {
     *running = (struct running){.vm = vm, .vcpu = vcpu, .steps = steps, .n = n};
     REQUIRE(pthread_create(&running->thread, NULL, run_thread, running) == 0);
+}
+
+void vm_start_again(struct running *running) {
+    REQUIRE(pthread_create(&running->thread, NULL, resume_thread, running) == 0);
 }
 
 void vm_join(struct running *running) {

@@ -46,6 +46,7 @@ struct vm {
     int handle;           /* -1: not bound */
     unsigned exits;       /* that went to the VMM */
     unsigned interrupted; /* KVM_RUN that a signal ended */
+    bool paused;          /* such a one is left as it is, for vm_resume() */
     /* Answers MMIO exits in place of the VMM that has nothing there; may be NULL. */
     void (*on_mmio)(struct vm *vm, struct kvm_run *run);
     int userdata;
@@ -55,8 +56,12 @@ void vm_new(struct vm *vm);   /* bound */
 void vm_free(struct vm *vm);
 int vm_bind(int vm_fd, int pid); /* a handle, or a negative errno */
 
-/* Run these steps (END is added) on a vCPU; what was read is put into them. */
-void vm_run(struct vm *vm, unsigned vcpu, struct step *steps, size_t n);
+/*
+ * Run these steps (END is added) on a vCPU, from its reset on; what was read is put into them. False when it was
+ * paused: vm_resume() goes on where it stands.
+ */
+bool vm_run(struct vm *vm, unsigned vcpu, struct step *steps, size_t n);
+bool vm_resume(struct vm *vm, unsigned vcpu, struct step *steps, size_t n);
 uint64_t vm_read(struct vm *vm, uint16_t op, uint16_t address);
 void vm_write(struct vm *vm, uint16_t op, uint16_t address, uint64_t value);
 
@@ -67,9 +72,11 @@ struct running {
     unsigned vcpu;
     struct step *steps;
     size_t n;
+    bool finished; /* not paused */
 };
 void vm_start(struct running *running, struct vm *vm, unsigned vcpu, struct step *steps, size_t n);
-void vm_join(struct running *running); /* within 10 s */
+void vm_start_again(struct running *running); /* where it was paused */
+void vm_join(struct running *running);        /* within 10 s */
 
 extern int ioregionfd_node; /* /dev/ioregionfd */
 
