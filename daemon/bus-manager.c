@@ -19,7 +19,7 @@
  */
 
 static void caller_is_known(struct call *call) {
-    admission_sender(call->admission, call->caller.pid, call->caller.uid); /* may reply, and so free the call */
+    admission_sender(call->admission, call->caller->pid, call->caller->uid); /* may reply, and so free the call */
 }
 
 static void on_registered(void *userdata, int error, const struct refusal *refusal, void *object) {
@@ -86,7 +86,7 @@ static int method_register_vm(sd_bus_message *message, void *userdata, sd_bus_er
     } else {
         call_refuse(call, r, &failure);
     }
-    return 1;
+    return call_begin(call);
 }
 
 static int method_attach_device(sd_bus_message *message, void *userdata, sd_bus_error *ret_error) {
@@ -108,7 +108,7 @@ static int method_attach_device(sd_bus_message *message, void *userdata, sd_bus_
     } else {
         call_refuse(call, r, &failure);
     }
-    return 1;
+    return call_begin(call);
 }
 
 static void load_policy_again(struct call *call, bool revoke) {
