@@ -5,6 +5,12 @@
 
 #include "bus-sender.h"
 
+/* Of each kind the last refusal, and the policy that it was by. */
+struct spent {
+    struct refusal refusal;
+    uint64_t policy_generation;
+};
+
 static int sender_compare(const void *left, const void *right) {
     const struct sender *a = left, *b = right;
 
@@ -14,6 +20,7 @@ static int sender_compare(const void *left, const void *right) {
 static struct sender *sender_free(struct sender *sender) {
     caller_query_free(sender->query);
     caller_done(&sender->caller);
+    free(sender->spent);
     free(sender->name);
     free(sender);
     return NULL;
@@ -98,4 +105,24 @@ bool sender_is_known(const struct sender *sender) {
 void sender_set_caller(struct sender *sender, struct caller *caller) {
     sender->caller = *caller;
     *caller = (struct caller){.uid = (uid_t) -1};
+}
+
+void sender_note_refusal(struct sender *sender, enum spending what, const struct refusal *refusal) {
+    if (!refusal || refusal->until_usec == 0)
+        return;
+    if (!sender->spent)
+        sender->spent = calloc(SPENDINGS, sizeof(*sender->spent));
+    if (sender->spent)
+        sender->spent[what] = (struct spent){*refusal, sender->bus->broker->policy_generation};
+}
+
+const struct refusal *sender_refusal(const struct sender *sender, enum spending what) {
+    const struct bus *bus = sender->bus;
+    const struct spent *spent = sender->spent ? &sender->spent[what] : NULL;
+    uint64_t now;
+
+    if (!spent || spent->policy_generation != bus->broker->policy_generation ||
+        sd_event_now(bus->event, CLOCK_MONOTONIC, &now) < 0 || spent->refusal.until_usec <= now)
+        return NULL;
+    return &spent->refusal;
 }
