@@ -127,28 +127,13 @@ static int check_resume(struct vm *vm, const struct attach_request *request, con
     return 0;
 }
 
-static int check_rate(struct broker *broker, const struct identity *identity, struct attach_terms *terms,
-                      struct refusal *ret_refusal) {
-    const struct policy_limits *limits = policy_limits(broker->policy);
-    uint64_t now;
-    int r;
-
-    r = registry_account(broker, identity->unit, identity->uid, &terms->account, &now);
-    if (r < 0)
-        return r;
-    if (account_spend(terms->account, SPEND_ATTACH, 1, limits->attach_rate, now) < 0)
-        return refuse(ret_refusal, REFUSAL_QUOTA_EXCEEDED, "limit attach-rate: %" PRIu64 " a second",
-                      limits->attach_rate);
-    return 0;
-}
-
 int attach_check(struct broker *broker, const struct attach_request *request, const struct identity *identity,
                  struct attach_terms *ret_terms, struct refusal *ret_refusal) {
     struct attach_terms terms = {0};
     struct policy_verdict verdict;
     int r;
 
-    r = check_rate(broker, identity, &terms, ret_refusal);
+    r = registry_spend(broker, identity, SPEND_ATTACH, &terms.account, ret_refusal);
     if (r < 0)
         return r;
     r = check_regions(request, ret_refusal);

@@ -1,62 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
-#include <search.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "bus-call.h"
 #include "bus-error.h"
+#include "bus-sender.h"
 #include "journal.h"
-
-/* A connection to the bus that has calls here, by its unique name. One question, who it is, serves all that wait. */
-struct sender {
-    struct bus *bus;
-    char *name;
-    unsigned n_calls;
-    struct caller_query *query; /* NULL where nobody asks */
-    TAILQ_HEAD(, call) asking;
-};
-
-static int sender_compare(const void *left, const void *right) {
-    const struct sender *a = left, *b = right;
-
-    return strcmp(a->name, b->name);
-}
-
-static struct sender *sender_free(struct sender *sender) {
-    caller_query_free(sender->query);
-    free(sender->name);
-    free(sender);
-    return NULL;
-}
-DEFINE_CLEANUP(sender_free, struct sender *);
-
-/* Find or open; NULL when out of memory. */
-static struct sender *sender_enter(struct bus *bus, const char *name) {
-    const struct sender key = {.name = (char *) name};
-    struct sender **node = tfind(&key, &bus->senders, sender_compare);
-    _cleanup_(sender_freep) struct sender *sender = NULL;
-
-    if (node)
-        return *node;
-    sender = calloc(1, sizeof(*sender));
-    if (!sender)
-        return NULL;
-    TAILQ_INIT(&sender->asking);
-    sender->bus = bus;
-    sender->name = strdup(name);
-    if (!sender->name || !tsearch(sender, &bus->senders, sender_compare))
-        return NULL;
-    return STEAL(sender);
-}
-
-static void sender_leave(struct sender *sender) {
-    if (--sender->n_calls > 0)
-        return;
-    tdelete(sender, &sender->bus->senders, sender_compare);
-    sender_free(sender);
-}
 
 struct call *call_free(struct call *call) {
     if (!call)
@@ -68,7 +19,6 @@ struct call *call_free(struct call *call) {
     sender_leave(call->sender);
     if (call->admission)
         admission_cancel(call->admission);
-    caller_done(&call->caller);
     sd_bus_error_free(&call->failure);
     sd_bus_message_unref(call->message);
     free(call->vm);
@@ -86,10 +36,11 @@ int call_new(struct call **ret_call, struct bus *bus, sd_bus_message *message, s
     sender = sender_enter(bus, sd_bus_message_get_sender(message));
     if (!sender)
         return -ENOMEM;
-    if (sender->n_calls >= CALLS_OF_SENDER_MAX)
+    if (sender->n_calls > CALLS_OF_SENDER_MAX) {
+        sender_leave(sender);
         return bus_error_refuse(ret_error, REFUSAL_BUSY, "%d calls of yours wait for their answers; try again",
                                 CALLS_OF_SENDER_MAX);
-    sender->n_calls++;
+    }
     call = calloc(1, sizeof(*call));
     if (!call) {
         sender_leave(sender);
@@ -97,8 +48,8 @@ int call_new(struct call **ret_call, struct bus *bus, sd_bus_message *message, s
     }
     call->bus = bus;
     call->sender = sender;
+    call->caller = &sender->caller;
     call->message = sd_bus_message_ref(message);
-    call->caller.uid = (uid_t) -1;
     TAILQ_INSERT_TAIL(&bus->calls, call, entry);
     bus->n_calls++;
     *ret_call = call;
@@ -112,8 +63,8 @@ static void fail(struct call *call) {
         .device = call->device,
         .error = call->failure.name,
         .reason = call->failure.message,
-        .pid = call->caller.pid,
-        .uid = call->caller.uid,
+        .pid = call->caller->pid,
+        .uid = call->caller->uid,
     };
 
     audit(AUDIT_DENY, &record);
@@ -145,15 +96,21 @@ static void proceed(struct call *call, int error) {
         bus_error_refuse(&call->failure, REFUSAL_IDENTITY_UNPROVEN, "the bus does not tell who the caller is (%s)",
                          strerrordesc_np(-error));
         fail(call);
-    } else if (call->operators_only && !caller_operator(&call->caller, call->bus->broker->policy)) {
+    } else if (call->operators_only && !caller_operator(call->caller, call->bus->broker->policy)) {
         bus_error_refuse(&call->failure, REFUSAL_POLICY_DENIED,
                          "%s is for operators: the users and groups that \"operators\" in the policy names, and uid %u "
                          "is none of them",
-                         sd_bus_message_get_member(call->message), call->caller.uid);
+                         sd_bus_message_get_member(call->message), call->caller->uid);
         fail(call);
     } else {
         call->next(call);
     }
+}
+
+static void go_on(struct call *call, int error) {
+    TAILQ_REMOVE(&call->sender->asking, call, asking_entry);
+    call->asking = false;
+    proceed(call, error);
 }
 
 static void on_caller(void *userdata, int error, struct caller *caller) {
@@ -161,16 +118,11 @@ static void on_caller(void *userdata, int error, struct caller *caller) {
     struct call *call;
 
     sender->query = caller_query_free(sender->query);
-    sender->n_calls++; /* it stays, whatever becomes of its calls */
-    while ((call = TAILQ_FIRST(&sender->asking))) {
-        int r = caller ? caller_copy(caller, &call->caller) : error;
-
-        TAILQ_REMOVE(&sender->asking, call, asking_entry);
-        call->asking = false;
-        proceed(call, r);
-    }
     if (caller)
-        caller_done(caller);
+        sender_set_caller(sender, caller);
+    sender->n_calls++; /* it stays, whatever becomes of its calls */
+    while ((call = TAILQ_FIRST(&sender->asking)))
+        go_on(call, error);
     sender_leave(sender);
 }
 
@@ -183,7 +135,7 @@ int call_new_known(struct call **ret_call, struct bus *bus, sd_bus_message *mess
     if (r < 0)
         return r;
     call->next = next;
-    if (!call->sender->query)
+    if (!sender_is_known(call->sender) && !call->sender->query)
         r = caller_query_new(&call->sender->query, message, on_caller, call->sender);
     if (r < 0) {
         call_free(call);
@@ -195,6 +147,12 @@ int call_new_known(struct call **ret_call, struct bus *bus, sd_bus_message *mess
     return 0;
 }
 
+int call_begin(struct call *call) {
+    if (sender_is_known(call->sender))
+        go_on(call, 0);
+    return 1;
+}
+
 int call_new_operator(struct bus *bus, sd_bus_message *message, call_function_t next, sd_bus_error *ret_error) {
     struct call *call;
     int r;
@@ -203,7 +161,7 @@ int call_new_operator(struct bus *bus, sd_bus_message *message, call_function_t 
     if (r < 0)
         return r;
     call->operators_only = true;
-    return 1;
+    return call_begin(call);
 }
 
 void call_reply(struct call *call, const char *types, ...) {

@@ -27,9 +27,9 @@ struct call {
     sd_bus_message *message;
     struct sender *sender;
     TAILQ_ENTRY(call) asking_entry;
-    bool asking;          /* who the caller is */
-    struct caller caller; /* uid is -1 while not known */
-    call_function_t next; /* when the caller is known */
+    bool asking;                 /* who the caller is */
+    const struct caller *caller; /* the sender's; uid is -1 while not known */
+    call_function_t next;        /* when the caller is known */
     bool operators_only;
     struct admission *admission;
     char *vm, *device;    /* what it is about, for the audit; NULL for not known */
@@ -38,9 +38,17 @@ struct call {
 
 /* A call that any caller may make. */
 int call_new(struct call **ret_call, struct bus *bus, sd_bus_message *message, sd_bus_error *ret_error);
-/* The same, and ask who the caller is; then @next. When that fails, a pending admission is cancelled, and refused. */
+/*
+ * The same, and ask who the caller is, where that is not known; then @next. When that fails, a pending admission is
+ * cancelled, and refused.
+ */
 int call_new_known(struct call **ret_call, struct bus *bus, sd_bus_message *message, call_function_t next,
                    sd_bus_error *ret_error);
+/*
+ * What the handler had to do first is done: @next may come, from within or later, and the call may be gone. To be
+ * returned from a method handler.
+ */
+int call_begin(struct call *call);
 /* For operators: everyone else is refused. To be returned from a method handler. */
 int call_new_operator(struct bus *bus, sd_bus_message *message, call_function_t next, sd_bus_error *ret_error);
 

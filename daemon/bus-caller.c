@@ -18,18 +18,6 @@ void caller_done(struct caller *caller) {
     *caller = (struct caller){};
 }
 
-int caller_copy(const struct caller *from, struct caller *ret_caller) {
-    struct caller copy = *from;
-
-    copy.gids = malloc((from->n_gids + 1) * sizeof(gid_t));
-    if (!copy.gids)
-        return -ENOMEM;
-    if (from->n_gids)
-        memcpy(copy.gids, from->gids, from->n_gids * sizeof(gid_t));
-    *ret_caller = copy;
-    return 0;
-}
-
 static int read_gids(sd_bus_message *reply, struct caller *caller) {
     const void *gids;
     size_t size;

@@ -18,11 +18,9 @@ struct caller {
     size_t n_gids;
 };
 
-/* -ENOMEM, or 0. */
-int caller_copy(const struct caller *from, struct caller *ret_caller);
 void caller_done(struct caller *caller);
 
-/* @caller is NULL on failure (the caller left, the bus is gone), its memory stays that of the callee else. */
+/* @caller is NULL on failure (the caller left, the bus is gone); else it is the callee's to take or to be done with. */
 typedef void (*caller_known_t)(void *userdata, int error, struct caller *caller);
 
 struct caller_query;

@@ -110,8 +110,8 @@ static bool may_list(struct call *call, size_t n, size_t max, size_t rows) {
     if (n > max)
         r = sd_bus_error_setf(&failure, SD_BUS_ERROR_LIMITS_EXCEEDED,
                               "%zu are more than the %zu that a message has room for: ask each VM for its own", n, max);
-    else if (!caller_operator(&call->caller, broker->policy))
-        r = broker_charge_list(call->bus->broker, call->caller.uid, (uint32_t) rows, &refusal);
+    else if (!caller_operator(call->caller, broker->policy))
+        r = broker_charge_list(call->bus->broker, call->caller->uid, (uint32_t) rows, &refusal);
     if (r >= 0)
         return true;
     if (n <= max)
@@ -153,7 +153,7 @@ static int when_known(sd_bus_message *message, struct bus *bus, call_function_t 
     struct call *call;
     int r = call_new_known(&call, bus, message, next, ret_error);
 
-    return r < 0 ? r : 1;
+    return r < 0 ? r : call_begin(call);
 }
 
 int bus_list_vms(sd_bus_message *message, void *userdata, sd_bus_error *ret_error) {

@@ -8,6 +8,7 @@
 #include "bus-list.h"
 #include "bus-object.h"
 #include "bus-request.h"
+#include "bus-sender.h"
 #include "bus-value.h"
 #include "dispatch-kernel.h"
 #include "dispatch-vmm.h"
@@ -15,22 +16,37 @@
 
 /*
  * RegisterVM() and AttachDevice(): the request goes to the broker, which challenges the lease, while the bus is asked
- * for the caller; what it says goes to the broker, too, and the broker's answer is the reply.
+ * for the caller; what it says goes to the broker, too, and the broker's answer is the reply. Who is known to have used
+ * its rate up is spared all that.
  */
 
 static void caller_is_known(struct call *call) {
-    admission_sender(call->admission, call->caller.pid, call->caller.uid); /* may reply, and so free the call */
+    admission_sender(call->admission, call->caller->pid, call->caller->uid); /* may reply, and so free the call */
+}
+
+static void refuse_request(struct call *call, int error, const struct refusal *refusal) {
+    _cleanup_(sd_bus_error_free) sd_bus_error failure = SD_BUS_ERROR_NULL;
+
+    bus_error_from_refusal(&failure, error, refusal);
+    call_refuse(call, error, &failure);
+}
+
+static bool is_refused_still(struct call *call, enum spending what) {
+    const struct refusal *refusal = sender_refusal(call->sender, what);
+
+    if (refusal)
+        refuse_request(call, refusal_errno(refusal->kind), refusal);
+    return refusal != NULL;
 }
 
 static void on_registered(void *userdata, int error, const struct refusal *refusal, void *object) {
-    _cleanup_(sd_bus_error_free) sd_bus_error failure = SD_BUS_ERROR_NULL;
     _cleanup_(freep) char *path = NULL;
     struct call *call = userdata;
 
     call->admission = NULL;
     if (error < 0) {
-        bus_error_from_refusal(&failure, error, refusal);
-        call_refuse(call, error, &failure);
+        sender_note_refusal(call->sender, SPEND_REGISTER, refusal);
+        refuse_request(call, error, refusal);
         return;
     }
     path = vm_path(object);
@@ -49,14 +65,13 @@ static int append_attached(sd_bus_message *reply, const struct device *device) {
 
 static void on_attached(void *userdata, int error, const struct refusal *refusal, void *object) {
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-    _cleanup_(sd_bus_error_free) sd_bus_error failure = SD_BUS_ERROR_NULL;
     struct call *call = userdata;
     int r;
 
     call->admission = NULL;
     if (error < 0) {
-        bus_error_from_refusal(&failure, error, refusal);
-        call_refuse(call, error, &failure);
+        sender_note_refusal(call->sender, SPEND_ATTACH, refusal);
+        refuse_request(call, error, refusal);
         return;
     }
     r = sd_bus_message_new_method_return(call->message, &reply);
@@ -80,13 +95,13 @@ static int method_register_vm(sd_bus_message *message, void *userdata, sd_bus_er
     if (r < 0)
         return r;
     r = parse_register_vm(message, &request, &lease, &failure);
-    if (r >= 0) {
+    if (r >= 0)
         call->vm = strdup(request->name);
-        broker_register(bus->broker, STEAL(request), STEAL_FD(lease), on_registered, call, &call->admission);
-    } else {
+    if (r < 0)
         call_refuse(call, r, &failure);
-    }
-    return 1;
+    else if (request->pid || !is_refused_still(call, SPEND_REGISTER))
+        broker_register(bus->broker, STEAL(request), STEAL_FD(lease), on_registered, call, &call->admission);
+    return call_begin(call);
 }
 
 static int method_attach_device(sd_bus_message *message, void *userdata, sd_bus_error *ret_error) {
@@ -104,11 +119,12 @@ static int method_attach_device(sd_bus_message *message, void *userdata, sd_bus_
     if (r >= 0) {
         call->vm = strdup(request->vm);
         call->device = strdup(request->device);
-        broker_attach(bus->broker, STEAL(request), STEAL_FD(lease), on_attached, call, &call->admission);
-    } else {
-        call_refuse(call, r, &failure);
     }
-    return 1;
+    if (r < 0)
+        call_refuse(call, r, &failure);
+    else if (!is_refused_still(call, SPEND_ATTACH))
+        broker_attach(bus->broker, STEAL(request), STEAL_FD(lease), on_attached, call, &call->admission);
+    return call_begin(call);
 }
 
 static void load_policy_again(struct call *call, bool revoke) {

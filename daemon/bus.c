@@ -8,6 +8,7 @@
 #include "bus-call.h"
 #include "bus-error.h"
 #include "bus-list.h"
+#include "bus-sender.h"
 #include "journal.h"
 
 #define RETRY_USEC UINT64_C(1000000)
@@ -107,6 +108,7 @@ static int add_objects(struct bus *bus) {
 static int connect_bus(struct bus *bus) {
     int r;
 
+    bus_forget_senders(bus);
     r = sd_bus_open_system_with_description(&bus->connection, "ioregiond");
     if (r >= 0)
         r = sd_bus_add_filter(bus->connection, NULL, bus_get_managed_objects, bus);
@@ -133,6 +135,7 @@ int bus_new(struct bus **ret_bus, sd_event *event, const char *policy_directory)
     bus->event = sd_event_ref(event);
     bus->policy_directory = policy_directory;
     TAILQ_INIT(&bus->calls);
+    TAILQ_INIT(&bus->idle_senders);
     *ret_bus = bus;
     return 0;
 }
@@ -144,6 +147,7 @@ struct bus *bus_free(struct bus *bus) {
         return NULL;
     while ((call = TAILQ_FIRST(&bus->calls)))
         call_free(call);
+    bus_forget_senders(bus);
     sd_event_source_disable_unref(bus->retry);
     sd_event_source_disable_unref(bus->counts);
     sd_bus_slot_unref(bus->question);

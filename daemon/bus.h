@@ -33,7 +33,9 @@ struct bus {
     sd_event_source *retry, *counts;
     TAILQ_HEAD(, call) calls;
     size_t n_calls;
-    void *senders;                 /* tsearch(3) by name; see bus-call.c */
+    void *senders;                     /* tsearch(3) by name; see bus-sender.h */
+    TAILQ_HEAD(, sender) idle_senders; /* the longest idle first */
+    size_t n_idle_senders;
     void *units;                   /* tsearch(3) by name; see bus-units.c */
     sd_bus_slot *question;         /* how are they? */
     void (*ready)(void *userdata); /* the name is ours, for the first time */

@@ -253,16 +253,29 @@ static int send_challenge(struct proof *proof) {
     return lease_send(proof->lease, &challenge.header, NULL, 0);
 }
 
-static int charge_pending(struct proof *proof, struct refusal *ret_refusal) {
+/* Before all else, since it is what a flood meets. What is no socket is for the lease to refuse. */
+static int check_pending(const struct proof_set *set, int fd, struct refusal *ret_refusal) {
+    socklen_t size = sizeof(struct ucred);
+    struct pending key, **node;
+    struct ucred peer;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
+        return 0;
+    key.uid = peer.uid;
+    node = tfind(&key, &set->pending, pending_compare);
+    if (node && (*node)->count >= PENDING_MAX)
+        return refuse(ret_refusal, REFUSAL_BUSY, "user %u has %u requests waiting for their proof: try again", peer.uid,
+                      PENDING_MAX);
+    return 0;
+}
+
+static int charge_pending(struct proof *proof) {
     struct pending *pending = pending_new(proof->set, proof->peer.uid);
 
     if (!pending)
         return -ENOMEM;
     pending->count++;
     proof->pending = pending;
-    if (pending->count > PENDING_MAX)
-        return refuse(ret_refusal, REFUSAL_BUSY, "user %u has %u requests waiting for their proof: try again",
-                      proof->peer.uid, PENDING_MAX);
     return 0;
 }
 
@@ -271,9 +284,11 @@ int proof_new(struct proof **ret_proof, struct proof_set *set, sd_event *event, 
     _cleanup_(proof_freep) struct proof *proof = calloc(1, sizeof(*proof));
     int r;
 
-    if (!proof) {
+    r = proof ? check_pending(set, fd, ret_refusal) : -ENOMEM;
+    if (r < 0) {
         fd_close(fd);
-        return -ENOMEM;
+        free(STEAL(proof));
+        return r;
     }
     *proof = (struct proof){.set = set, .pidfd = -1, .done = done, .userdata = userdata};
     r = lease_new(&proof->lease, &set->leases, event, fd, ret_refusal);
@@ -282,7 +297,7 @@ int proof_new(struct proof **ret_proof, struct proof_set *set, sd_event *event, 
     r = lease_peer(proof->lease, &proof->peer);
     if (r < 0)
         return r;
-    r = charge_pending(proof, ret_refusal);
+    r = charge_pending(proof);
     if (r < 0)
         return r;
     proof->pidfd = open_pidfd(proof->peer.pid);

@@ -119,6 +119,10 @@ int account_spend(struct account *account, enum spending what, uint32_t n, uint6
     return 0;
 }
 
+uint64_t account_spent_until_usec(const struct account *account, enum spending what, uint64_t rate) {
+    return rate == 0 ? UINT64_MAX : (account->settled_nsec[what] + SECOND_NSEC / rate - SECOND_NSEC) / 1000;
+}
+
 void ledger_done(struct ledger *ledger) {
     tdestroy(ledger->root, account_free);
     *ledger = (struct ledger){0};

@@ -43,6 +43,8 @@ void account_refund(struct account *account, enum charge what);
  * than is left gets it, and has less the next time: a list can't be given in part.
  */
 int account_spend(struct account *account, enum spending what, uint32_t n, uint64_t rate, uint64_t now_usec);
+/* After -EDQUOT: before that it comes again, at this rate, whatever else is spent. UINT64_MAX for ever. */
+uint64_t account_spent_until_usec(const struct account *account, enum spending what, uint64_t rate);
 
 /* Close all accounts. */
 void ledger_done(struct ledger *ledger);

@@ -39,6 +39,7 @@ int refuse(struct refusal *ret_refusal, enum refusal_kind kind, const char *form
     va_list arguments;
 
     ret_refusal->kind = kind;
+    ret_refusal->until_usec = 0;
     va_start(arguments, format);
     vsnprintf(ret_refusal->text, sizeof(ret_refusal->text), format, arguments);
     va_end(arguments);

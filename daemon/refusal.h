@@ -4,6 +4,8 @@
 
 /* Why a request was refused: a named condition and a sentence for people. The bus turns it into a D-Bus error. */
 
+#include <stdint.h>
+
 enum refusal_kind {
     REFUSAL_NONE, /* not refused by us: a plain errno */
     REFUSAL_POLICY_DENIED,
@@ -26,6 +28,7 @@ enum refusal_kind {
 
 struct refusal {
     enum refusal_kind kind;
+    uint64_t until_usec; /* CLOCK_MONOTONIC: before that it would be refused again; 0: who knows */
     char text[512];
 };
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <inttypes.h>
 #include <search.h>
 #include <stdlib.h>
 #include <string.h>
@@ -142,5 +143,25 @@ int registry_account(struct broker *broker, const char *unit, uid_t uid, struct 
         return -ENOMEM;
     *ret_account = account;
     *ret_now_usec = now;
+    return 0;
+}
+
+int registry_spend(struct broker *broker, const struct identity *owner, enum spending what,
+                   struct account **ret_account, struct refusal *ret_refusal) {
+    const struct policy_limits *limits = policy_limits(broker->policy);
+    uint64_t rate = what == SPEND_REGISTER ? limits->register_rate : limits->attach_rate, now;
+    struct account *account;
+    int r;
+
+    r = registry_account(broker, owner->unit, owner->uid, &account, &now);
+    if (r < 0)
+        return r;
+    if (account_spend(account, what, 1, rate, now) < 0) {
+        r = refuse(ret_refusal, REFUSAL_QUOTA_EXCEEDED, "limit %s: %" PRIu64 " a second",
+                   what == SPEND_REGISTER ? "register-rate" : "attach-rate", rate);
+        ret_refusal->until_usec = account_spent_until_usec(account, what, rate);
+        return r;
+    }
+    *ret_account = account;
     return 0;
 }

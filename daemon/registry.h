@@ -140,6 +140,10 @@ void registry_remove_device(struct device *device);
 int registry_account(struct broker *broker, const char *unit, uid_t uid, struct account **ret_account,
                      uint64_t *ret_now_usec);
 
+/* Inside the broker: a registration or attach more of this owner. QuotaExceeded, and until when, if there were many. */
+int registry_spend(struct broker *broker, const struct identity *owner, enum spending what,
+                   struct account **ret_account, struct refusal *ret_refusal);
+
 /* Inside the broker: also a device that is not granted yet. */
 struct device *vm_find_any_device(const struct vm *vm, const char *name);
 int vm_each_any_device(const struct vm *vm, int (*function)(struct device *device, void *userdata), void *userdata);

@@ -78,23 +78,6 @@ static void vm_freep(struct vm **vm) {
         vm_free(*vm);
 }
 
-static int check_rate(struct broker *broker, const struct identity *owner, struct account **ret_account,
-                      struct refusal *ret_refusal) {
-    const struct policy_limits *limits = policy_limits(broker->policy);
-    struct account *account;
-    uint64_t now;
-    int r;
-
-    r = registry_account(broker, owner->unit, owner->uid, &account, &now);
-    if (r < 0)
-        return r;
-    if (account_spend(account, SPEND_REGISTER, 1, limits->register_rate, now) < 0)
-        return refuse(ret_refusal, REFUSAL_QUOTA_EXCEEDED, "limit register-rate: %" PRIu64 " a second",
-                      limits->register_rate);
-    *ret_account = account;
-    return 0;
-}
-
 static int charge_vm(struct vm *vm, struct account *account, struct refusal *ret_refusal) {
     const struct policy_limits *limits = policy_limits(vm->broker->policy);
 
@@ -297,9 +280,12 @@ int vm_new(struct vm **ret_vm, struct broker *broker, const struct register_requ
     r = adopt(vm, request, ret_refusal);
     if (r < 0)
         return r;
-    r = check_rate(broker, vm->owner, &account, ret_refusal);
-    if (r < 0)
+    r = registry_spend(broker, vm->owner, SPEND_REGISTER, &account, ret_refusal);
+    if (r < 0) {
+        if (request->pid)
+            ret_refusal->until_usec = 0; /* for whose process it is, and not for who asks */
         return r;
+    }
     r = check_register(vm, request, ret_refusal);
     if (r < 0)
         return r;

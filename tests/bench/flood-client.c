@@ -8,6 +8,8 @@
  *     flood-client populate                       the broker has 200 VMs, 400 devices and 1,600 regions
  *     flood-client measure SERVICE MSEC DELAY     one call after the other; then a line of JSON: how many microseconds
  *                                                 each took, but for those in the DELAY, in milliseconds, before
+ *     flood-client attach SERVICE MSEC DELAY      likewise AttachDevice() calls, up to 80 a second; the broker grants
+ *                                                 them, and gets the device back
  *     flood-client flood KIND SERVICE             as many calls as it can; then a line of JSON: how many it sent, and
  *                                                 how often what was answered
  */
@@ -18,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "bench-broker.h"
@@ -79,23 +82,62 @@ static void populate(void) {
     bench_end(vmms);
 }
 
-static void measure(const char *service, unsigned msec, unsigned not_before_msec) {
-    uint64_t start = bench_now(), begin;
+#define ATTACH_EVERY_NSEC UINT64_C(12500000)
+
+static uint64_t get(sd_bus *bus, const char *service) {
+    uint64_t begin = bench_now();
+    int r = sd_bus_call_method(bus, service, "/org/ioregion1", "org.freedesktop.DBus.Properties", "Get", NULL, NULL,
+                               "ss", "org.ioregion1.Manager", "Version");
+
+    if (r < 0)
+        bench_fail("measure", r);
+    return bench_now() - begin;
+}
+
+/* To the echo: the same arguments, and the same number of descriptors. */
+static uint64_t attach_to_echo(sd_bus *bus, const char *service) {
+    uint64_t begin = bench_now();
+    int pair[2], r = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair);
+
+    if (r == 0)
+        r = sd_bus_call_method(bus, service, "/org/ioregion1", "org.ioregion1.Manager", "AttachDevice", NULL, NULL,
+                               "ssa(sttta{sv})a{sv}h", "vm0", "measured", 1, "mmio", UINT64_C(0x100000), UINT64_C(16),
+                               UINT64_C(0), 0, 0, pair[1]);
+    if (r < 0)
+        bench_fail("attach", r);
+    close(pair[0]);
+    close(pair[1]);
+    return bench_now() - begin;
+}
+
+static uint64_t attach(sd_bus *bus, const char *service) {
+    uint64_t begin = bench_now(), took;
+    int fds[2];
+
+    if (strcmp(service, "org.ioregion1") != 0) {
+        took = attach_to_echo(bus, service);
+    } else {
+        bench_attach(bus, "vm0", "measured", 0x100000, 1, fds, &took);
+        bench_release(bus, fds);
+    }
+    while (bench_now() < begin + ATTACH_EVERY_NSEC) /* as often as the default rate lets it, and no more */
+        poll(NULL, 0, 1);
+    return took;
+}
+
+static void measure(uint64_t (*call)(sd_bus *bus, const char *service), const char *service, unsigned msec,
+                    unsigned not_before_msec) {
+    uint64_t start = bench_now(), begin, took;
     sd_bus *bus = bench_bus();
 
     printf("[");
     for (unsigned i = 0; i < 10 || bench_now() < start + UINT64_C(1000000) * (not_before_msec + msec); i++) {
-        int r;
-
         begin = bench_now();
-        r = sd_bus_call_method(bus, service, "/org/ioregion1", "org.freedesktop.DBus.Properties", "Get", NULL, NULL,
-                               "ss", "org.ioregion1.Manager", "Version");
-        if (r < 0)
-            bench_fail("measure", r);
+        took = call(bus, service);
         if (begin >= start + UINT64_C(1000000) * not_before_msec)
-            printf("%lu, ", (bench_now() - begin) / 1000);
+            printf("%lu, ", took / 1000);
     }
-    printf("%lu", (bench_now() - begin) / 1000);
+    printf("%lu", took / 1000);
     flood_say("]");
     sd_bus_flush_close_unref(bus);
 }
@@ -108,7 +150,9 @@ int main(int argc, char **argv) {
     else if (argc == 2 && strcmp(argv[1], "populate") == 0)
         populate();
     else if (argc == 5 && strcmp(argv[1], "measure") == 0)
-        measure(argv[2], (unsigned) atoi(argv[3]), (unsigned) atoi(argv[4]));
+        measure(get, argv[2], (unsigned) atoi(argv[3]), (unsigned) atoi(argv[4]));
+    else if (argc == 5 && strcmp(argv[1], "attach") == 0)
+        measure(attach, argv[2], (unsigned) atoi(argv[3]), (unsigned) atoi(argv[4]));
     else if (argc == 4 && strcmp(argv[1], "flood") == 0)
         flood(argv[2], argv[3]);
     else

@@ -24,6 +24,9 @@
 #define MANAGER "/org/ioregion1", "org.ioregion1.Manager"
 #define WINDOW_MAX 128   /* dbus-daemon lets nobody wait for more answers */
 #define FDS_A_MESSAGE 16 /* as many as dbus-daemon takes */
+#define SILENT_DEVICES 16
+#define SILENT_TIMEOUT_USEC UINT64_C(1000)
+#define SLOT_BASE(slot) (UINT64_C(0x1000) * ((slot) + 1))
 
 struct flood;
 struct kind {
@@ -31,7 +34,7 @@ struct kind {
     unsigned window;
     int (*fill)(struct flood *flood, unsigned slot, sd_bus_message **ret_call); /* NULL: a flood of its own */
     void (*prepare)(struct flood *flood);
-    bool proves, unread;
+    bool proves, unread, stays; /* stays: a lease is kept until its slot's next one is granted */
 };
 
 struct flood {
@@ -40,15 +43,15 @@ struct flood {
     sd_bus *bus, *side;
     struct slot {
         struct flood *flood;
-        int lease; /* our end; -1 for none */
-        bool waits;
+        int lease, kept; /* our ends; -1 for none */
+        bool waits, proved;
     } slots[WINDOW_MAX];
     int (*strange)[2]; /* pairs whose maker is dead */
     struct count {
         char name[64];
         unsigned n;
     } counts[16];
-    unsigned sent;
+    unsigned sent, *unanswered; /* unanswered: by silent devices, counted by another process */
     pid_t vmms;
 };
 
@@ -102,7 +105,8 @@ static int fill_forged(struct flood *flood, unsigned slot, sd_bus_message **ret_
     return r < 0 ? r : sd_bus_message_append(*ret_call, "sa{sv}h", "forged", 0, flood->strange[slot][0]);
 }
 
-static int fill_attach(struct flood *flood, unsigned slot, sd_bus_message **ret_call) {
+static int attach(struct flood *flood, unsigned slot, const char *on_disconnect, uint64_t timeout_usec,
+                  sd_bus_message **ret_call) {
     char name[32];
     int theirs, r;
 
@@ -112,20 +116,63 @@ static int fill_attach(struct flood *flood, unsigned slot, sd_bus_message **ret_
         return r;
     r = sd_bus_message_new_method_call(flood->bus, ret_call, flood->service, MANAGER, "AttachDevice");
     if (r >= 0)
-        r = sd_bus_message_append(*ret_call, "ssa(sttta{sv})a{sv}h", "flooded0", name, 1, "mmio",
-                                  UINT64_C(0x1000) * (slot + 1), UINT64_C(16), (uint64_t) slot, 0, 1, "on-disconnect",
-                                  "s", "remove", theirs);
+        r = sd_bus_message_append(*ret_call, "ssa(sttta{sv})a{sv}h", "flooded0", name, 1, "mmio", SLOT_BASE(slot),
+                                  UINT64_C(16), (uint64_t) slot, 0, 2, "on-disconnect", "s", on_disconnect,
+                                  "timeout-usec", "t", timeout_usec, theirs);
     close(theirs);
     return r;
+}
+
+static int fill_attach(struct flood *flood, unsigned slot, sd_bus_message **ret_call) {
+    return attach(flood, slot, "remove", 0, ret_call);
+}
+
+/* A device of the slot's name, which was there before: it comes back, and never answers. */
+static int fill_silent(struct flood *flood, unsigned slot, sd_bus_message **ret_call) {
+    return attach(flood, slot, "ones", SILENT_TIMEOUT_USEC, ret_call);
+}
+
+static void prepare_vmm(struct ioregion_vmm **ret_vmm) {
+    int r = ioregion_vmm_register(ret_vmm, "flooded0", NULL);
+
+    if (r < 0)
+        bench_fail("flooded0", r);
 }
 
 /* A VM whose VMM never answers the broker. */
 static void prepare_mute(struct flood *flood) {
     struct ioregion_vmm *vmm;
-    int r = strcmp(flood->service, BROKER) == 0 ? ioregion_vmm_register(&vmm, "flooded0", NULL) : 0;
 
-    if (r < 0)
-        bench_fail("flooded0", r);
+    if (strcmp(flood->service, BROKER) == 0)
+        prepare_vmm(&vmm);
+}
+
+/* A guest that reads all of the devices' registers every millisecond: each that does not answer is an event. */
+static void run_guest(struct ioregion_vmm *vmm, unsigned *unanswered) {
+    struct pollfd input = {ioregion_vmm_fd(vmm), POLLIN, 0};
+    uint64_t value, begin;
+
+    while (poll(&input, 1, 1) >= 0 && ioregion_vmm_process(vmm) >= 0)
+        for (unsigned i = 0; i < SILENT_DEVICES; i++) {
+            begin = bench_now();
+            ioregion_vmm_access(vmm, IOREGION_MMIO, SLOT_BASE(i), &value, 8, false);
+            *unanswered += bench_now() - begin >= 1000 * SILENT_TIMEOUT_USEC;
+        }
+    _exit(1);
+}
+
+static void prepare_silent(struct flood *flood) {
+    struct ioregion_vmm *vmm;
+
+    if (strcmp(flood->service, BROKER) != 0)
+        return;
+    prepare_vmm(&vmm);
+    flood->unanswered = mmap(NULL, sizeof(unsigned), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (flood->unanswered == MAP_FAILED)
+        bench_fail("mmap", errno);
+    flood->vmms = fork();
+    if (flood->vmms == 0)
+        run_guest(vmm, flood->unanswered);
 }
 
 static void prepare_churn(struct flood *flood) {
@@ -162,18 +209,28 @@ static const struct kind kinds[] = {
     {"forged", 64, fill_forged, prepare_forged},
     {"mute", 64, fill_attach, prepare_mute, .proves = true},
     {"churn", 16, fill_attach, prepare_churn, .proves = true},
+    {"silent", SILENT_DEVICES, fill_silent, prepare_silent, .proves = true, .stays = true},
     {"connections"},
 };
+
+static int slot_close(int fd) {
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
 
 static int on_reply(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
     const sd_bus_error *error = sd_bus_message_get_error(reply);
     struct slot *slot = userdata;
 
     count(slot->flood, error ? error->name : "served");
-    slot->waits = false;
-    if (slot->lease >= 0)
-        close(slot->lease);
-    slot->lease = -1;
+    slot->waits = slot->proved = false;
+    if (!error && slot->flood->kind->stays) {
+        slot_close(slot->kept);
+        slot->kept = slot->lease; /* with GRANT and the channel in it, which nobody reads */
+        slot->lease = -1;
+    }
+    slot->lease = slot_close(slot->lease);
     return 0;
 }
 
@@ -181,9 +238,9 @@ static int on_reply(sd_bus_message *reply, void *userdata, sd_bus_error *ret_err
 static void reconnect(struct flood *flood) {
     sd_bus_close_unref(flood->bus);
     for (unsigned i = 0; i < flood->kind->window; i++) {
-        if (flood->slots[i].waits && flood->slots[i].lease >= 0)
-            close(flood->slots[i].lease);
-        flood->slots[i] = (struct slot){.flood = flood, .lease = -1};
+        if (flood->slots[i].waits)
+            slot_close(flood->slots[i].lease);
+        flood->slots[i] = (struct slot){.flood = flood, .lease = -1, .kept = -1};
     }
     while (sd_bus_open_system(&flood->bus) < 0 && !flood_is_over())
         ;
@@ -208,10 +265,11 @@ static void prove_leases(struct flood *flood) {
     for (unsigned i = 0; i < flood->kind->window; i++) {
         struct lease_message message = LEASE_MESSAGE_INIT;
 
-        if (flood->slots[i].lease < 0 || lease_client_receive(flood->slots[i].lease, &message) <= 0)
+        if (flood->slots[i].lease < 0 || (flood->slots[i].proved && flood->kind->stays) ||
+            lease_client_receive(flood->slots[i].lease, &message) <= 0)
             continue;
         if (message.header.type == IOREGION_LEASE_CHALLENGE)
-            lease_client_prove(flood->slots[i].lease, &message.challenge);
+            flood->slots[i].proved = lease_client_prove(flood->slots[i].lease, &message.challenge) >= 0;
         lease_message_done(&message);
     }
 }
@@ -222,7 +280,7 @@ static int wait_for_news(struct flood *flood) {
     nfds_t n = 2;
 
     for (unsigned i = 0; i < flood->kind->window && flood->kind->proves; i++)
-        if (flood->slots[i].lease >= 0)
+        if (flood->slots[i].lease >= 0 && !(flood->slots[i].proved && flood->kind->stays))
             fds[n++] = (struct pollfd){flood->slots[i].lease, POLLIN, 0};
     if (poll(fds, n, 1000) < 0)
         return -errno;
@@ -302,6 +360,8 @@ void flood(const char *name, const char *service) {
         }
     bench_end(flood.vmms);
     printf("{\"sent\": %u", flood.sent);
+    if (flood.unanswered)
+        printf(", \"unanswered\": %u", *flood.unanswered);
     for (struct count *c = flood.counts; *c->name; c++)
         printf(", \"%s\": %u", c->name, c->n);
     flood_say("}");

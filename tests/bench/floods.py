@@ -5,6 +5,11 @@ Who behaves reads a property, one call after the other. For each flood, three ti
 broker; both go to a trivial service on the same bus; the flood goes there, and its calls to the broker. The ratio is
 that of the first p99 to the second: what both services have in common is that their calls come in one queue. Where
 rates are limited, they are those of the policy's defaults. No descriptor may stay open after a flood.
+
+Under some floods another one that behaves attaches a device, gives it back, and so on, up to 80 times a second; what is
+compared with it is a call to the trivial service that has the same arguments, a descriptor among them. Behind devices
+that never answer there is a guest that reads their registers: each is an access that is given up, an event to the
+broker, and a device that fails and comes back; to the trivial service go the same calls, and no guest runs.
 """
 
 import collections
@@ -22,7 +27,8 @@ BUS = 'unix:path=/run/dbus/system_bus_socket'
 BUS_KIND = os.environ['IOREGION_BUS']
 BROKER, ECHO = 'org.ioregion1', 'org.ioregion1.Echo'
 FLOODS = sys.argv[2:] or ['reads', 'unread', 'objects', 'fds', 'leases', 'register', 'forged', 'mute', 'churn',
-                          'connections']
+                          'connections', 'silent']
+ATTACHED = {'reads', 'register', 'churn'}
 POLICY = '/usr/local/etc/ioregiond/policy.d'
 
 RULES = {'version': 1, 'operators': [{'name': 'root', 'match': {'user': 'root'}}],
@@ -95,9 +101,9 @@ class Broker:
         return self.fds() - number
 
 
-def measure(service, milliseconds, delay=0):
+def measure(service, milliseconds, delay=0, user='qemu', what='measure'):
     """Microseconds that calls took, after a delay in which some are made, too."""
-    program = client('qemu', 'measure', service, str(milliseconds), str(delay))
+    program = client(user, what, service, str(milliseconds), str(delay))
     line = program.expect('[')
     if not line.endswith(']'):
         raise AssertionError(line[-200:], *program.process.stdout)
@@ -106,11 +112,15 @@ def measure(service, milliseconds, delay=0):
     return json.loads(line)
 
 
+def attach(service, milliseconds):
+    return measure(service, milliseconds, user='vmm', what='attach')
+
+
 def flood(kind, service, *measured):
-    """What it did to calls of each of these; and the answers that it got."""
+    """What it did to calls of each of these services, as they are measured; and the answers that it got."""
     program = client('stranger', 'flood', kind, service)
     program.expect('flooding')
-    figures = [measure(name, 1000) for name in measured]
+    figures = [function(name, 1000) for function, name in measured]
     program.process.stdin.close()
     answers = json.loads(program.expect('{'))
     program.process.wait(LIMIT)
@@ -126,13 +136,19 @@ def inundate(kind, broker, samples, leaked):
     """One round; the answers that the flood got."""
     samples['quiet'] += measure(BROKER, 300)
     fds, rss = broker.fds(), broker.rss()
-    (own,), answers = flood(kind, BROKER, BROKER)
+    attaches = kind in ATTACHED
+    (own, *attached), answers = flood(kind, BROKER, (measure, BROKER), *attaches * [(attach, BROKER)])
     samples[kind, 'broker'] += own
     samples[kind, 'after'] += measure(BROKER, 300, delay=1000)
     leaked[kind, 'fds'] += broker.wait_for_fds(fds)
     leaked[kind, 'KiB'] += broker.rss() - rss
-    (echo, bystander), _ = flood(kind, ECHO, ECHO, BROKER)
+    if answers.get('unanswered') == 0:
+        raise AssertionError('the guest had an answer of every device')
+    samples[kind, 'attach'] += sum(attached, [])
+    (echo, bystander, *attached), _ = flood(kind, ECHO, (measure, ECHO), (measure, BROKER),
+                                            *attaches * [(attach, ECHO)])
     samples[kind, 'echo'] += echo
+    samples[kind, 'attach-echo'] += sum(attached, [])
     samples[kind, 'bystander'] += bystander
     return answers
 
@@ -148,6 +164,13 @@ def report(kind, rounds, samples, fds, kib, answers):
                       'us': [own, echo, bystander, quiet, after], 'fds': fds, 'kib': kib}), flush=True)
 
 
+def report_attaches(kind, rounds, samples):
+    own, echo = (p99(samples[kind, name]) for name in ('attach', 'attach-echo'))
+    print(f'{"flood-" + kind:18}{BUS_KIND:12} p99 of an attach {own} us, of its call to an echo {echo} us')
+    print(json.dumps({'bench': f'flood-{kind}-attach-{BUS_KIND}', 'ratio': round(own / echo, 3), 'rounds': rounds,
+                      'us': [own, echo]}), flush=True)
+
+
 def main():
     rounds = int(sys.argv[1])
     clients, broker = set_up(), Broker()
@@ -158,6 +181,8 @@ def main():
             answers[kind] = inundate(kind, broker, samples, leaked)
     for kind in FLOODS:
         report(kind, rounds, samples, leaked[kind, 'fds'], leaked[kind, 'KiB'], answers[kind])
+        if kind in ATTACHED:
+            report_attaches(kind, rounds, samples)
     for program in clients:
         program.end(number=None)
         program.close()

@@ -262,6 +262,10 @@ class Face(rig.Case):
         """VMs and devices don't notice, and the daemon is there again when a bus is."""
         vmm = self.register()
         device = self.attach()
+        operators = [Connection(self.bus.address) for _ in range(16)]
+        for connection in operators:
+            self.addCleanup(connection.close)
+            connection.call(rig.ROOT, rig.MANAGER, 'Reload')
         self.connection.close()
         self.bus.close()
         vmm.command(0xd0000000, 0, 1)
@@ -274,6 +278,17 @@ class Face(rig.Case):
         self.connection.wait_for_name('org.ioregion1')
         self.assertEqual((self.vm_names(), self.state(device.path)), (['vm'], 'attached'))
         self.attach(name='another', regions=[region('pio', 0x200, 1)])
+
+        def be_called_as_the_last_operator():
+            actors.become(rig.STRANGER)
+            strangers = []
+            while not strangers or strangers[-1].name != operators[-1].name:
+                strangers.append(Connection(self.bus.address))
+                self.assertLess(len(strangers), 64)
+            with self.refused('PolicyDenied', 'operators'):
+                strangers[-1].call(rig.ROOT, rig.MANAGER, 'Reload')
+
+        self.assertEqual(os.waitpid(actors.fork(be_called_as_the_last_operator), 0)[1], 0)
 
 
 class Filter(rig.Case):

@@ -6,6 +6,7 @@ import grp
 import os
 import pwd
 import signal
+import sys
 
 import actors
 import privatebus
@@ -256,6 +257,40 @@ class Policy(rig.Case):
                 self.assertIn('register-rate: 2', error.text)
                 refusals += 1
         self.assertTrue(1 <= refusals <= 4, refusals)
+
+    def test_who_has_used_a_rate_up_is_not_challenged_again(self):
+        """Until there is more for them. Nobody else's connection is known for it; and it is one rate, and not all."""
+        first, second = (privatebus.Connection(self.bus.address) for _ in range(2))
+        for connection in (first, second):
+            self.addCleanup(connection.close)
+
+        def ask(connection, member='AttachDevice'):
+            """Was it challenged, and what was the answer?"""
+            mine, theirs = actors.make_lease()
+            asked_for = ('dev', [region('pio', 0x200, 1)]) if member == 'AttachDevice' else ()
+            with mine, theirs:
+                serial = connection.send(rig.ROOT, rig.MANAGER, member,
+                                         'ssa(sttta{sv})a{sv}h' if asked_for else 'sa{sv}h', 'vm', *asked_for, {}, theirs)
+                theirs.close()
+                challenge = actors.receive_challenge(mine)
+                if challenge:
+                    protocol.prove(mine, challenge)
+                with self.assertRaises(rig.BusError) as error:
+                    connection.reply(serial)
+                return bool(challenge), error.exception.name.rpartition('.')[2]
+
+        self.write_policy(self.changed(limits={'attach-rate': '0/s'}))
+        self.manager('Reload')
+        for connection in (first, second):
+            self.assertEqual(ask(connection), (True, 'QuotaExceeded'))
+            self.assertEqual(ask(connection, 'RegisterVM'), (True, 'PolicyDenied'))
+            self.assertEqual(ask(connection), (False, 'QuotaExceeded'))
+            with self.refused('org.freedesktop.DBus.Error.InvalidArgs'):
+                connection.call(rig.ROOT, rig.MANAGER, 'AttachDevice', 'ssa(sttta{sv})a{sv}h', '', 'dev', [], {},
+                                sys.stderr)
+        self.write_policy(self.changed(limits={'attach-rate': '100/s'}))
+        self.manager('Reload')
+        self.assertEqual(ask(first), (True, 'PolicyDenied'))
 
     def test_list_rate(self):
         """One list comes whole; who asked for it waits for the next of any kind. Others do not, nor do operators."""

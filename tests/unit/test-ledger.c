@@ -53,6 +53,8 @@ static void rate_refills(void **state) {
         assert_int_equal(attach(account, 10, now), 0);
     assert_int_equal(attach(account, 10, now), -EDQUOT);
     assert_int_equal(account_spend(account, SPEND_REGISTER, 1, 10, now), 0); /* is counted elsewhere */
+    assert_int_equal(account_spent_until_usec(account, SPEND_ATTACH, 10), now + SECOND / 10);
+    assert_int_equal(account_spent_until_usec(account, SPEND_ATTACH, 0), UINT64_MAX);
     assert_int_equal(attach(account, 10, now + SECOND / 10 - 1), -EDQUOT);
     assert_int_equal(attach(account, 10, now + SECOND / 10), 0);
     assert_int_equal(attach(account, 10, now + SECOND / 10), -EDQUOT);
