@@ -22,12 +22,6 @@ struct identity {
 struct identity *identity_free(struct identity *identity);
 DEFINE_CLEANUP(identity_free, struct identity *);
 
-/* Who a process is that nobody proved to be: for those who name it on an operator's behalf. -ESRCH: there is none. */
-int identity_of_process(pid_t pid, struct identity **ret_identity);
-
-/* From the pid, with the pidfd open already. -ESRCH: the process has exited meanwhile. */
-int identity_read_unit(struct identity *identity);
-
 /* As long as it has not, its pid is no other process's. */
 bool identity_exited(const struct identity *identity);
 

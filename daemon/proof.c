@@ -18,7 +18,8 @@ struct proof {
     struct proof_set *set;
     struct pending *pending;
     struct lease *lease;
-    int pidfd;
+    struct identity *identity; /* of who made the pair, as far as it is known */
+    struct unit_query *unit;
     sd_event_source *timeout;
     uint8_t nonce[32];
     struct ucred peer;   /* who made the pair */
@@ -55,25 +56,20 @@ static void pending_drop(struct proof_set *set, struct pending *pending) {
     free(pending);
 }
 
-/* The kernel vouched for the pid in PROOF, after the pidfd was opened. */
-static int identity_read(struct proof *proof, struct identity **ret_identity) {
-    _cleanup_(identity_freep) struct identity *identity = calloc(1, sizeof(*identity));
+/*
+ * The kernel vouched for the pid in PROOF, after the pidfd was opened. Of the process that pidfd holds: if it lives
+ * once its unit is known by its pid, then the pid was never free in between, and the unit is its.
+ */
+static int complete_identity(struct proof *proof, struct refusal *ret_refusal) {
+    struct identity *identity = proof->identity;
     int r;
 
-    if (!identity)
-        return -ENOMEM;
-    identity->pidfd = STEAL_FD(proof->pidfd);
-    identity->pid = proof->prover.pid;
     identity->uid = proof->prover.uid;
     r = lease_peer_groups(proof->lease, &identity->gids, &identity->n_gids);
     if (r < 0)
         return r;
     identity->gids[identity->n_gids++] = proof->prover.gid;
-    r = identity_read_unit(identity);
-    if (r < 0)
-        return r;
-    *ret_identity = STEAL(identity);
-    return 0;
+    return unit_query_take(proof->unit, identity, ret_refusal);
 }
 
 static void proof_finish(struct proof *proof, int error, const struct refusal *refusal, struct identity *identity) {
@@ -82,6 +78,7 @@ static void proof_finish(struct proof *proof, int error, const struct refusal *r
 
     proof->done = NULL;
     sd_event_source_set_enabled(proof->timeout, SD_EVENT_OFF);
+    proof->unit = unit_query_free(proof->unit);
     if (proof->lease)
         proof->lease = lease_free(proof->lease);
     pending_drop(proof->set, STEAL(proof->pending));
@@ -95,9 +92,9 @@ static void proof_fail(struct proof *proof, const char *why) {
     proof_finish(proof, r, &refusal, NULL);
 }
 
-/* Once both words are in: do they name one living process? */
+/* Once both words are in, and the unit is known: do they name one living process? */
 static void proof_conclude(struct proof *proof) {
-    struct identity *identity;
+    struct refusal refusal = {0};
     int r;
 
     if (proof->called && proof->sender.pid != proof->peer.pid)
@@ -108,14 +105,20 @@ static void proof_conclude(struct proof *proof) {
         return proof_fail(proof, "the process that answered the challenge is not the one that made the lease");
     if (proof->prover.uid != proof->sender.uid)
         return proof_fail(proof, "the user that answered the challenge is not the caller's on the bus");
+    if (!unit_query_known(proof->unit))
+        return;
 
-    r = identity_read(proof, &identity);
+    r = complete_identity(proof, &refusal);
     if (r == -ESRCH)
         return proof_fail(proof, "the caller has exited");
     if (r < 0)
-        return proof_finish(proof, r, NULL, NULL);
+        return proof_finish(proof, r, &refusal, NULL);
     lease_set_handlers(proof->lease, NULL, NULL, NULL);
-    proof_finish(proof, 0, NULL, identity);
+    proof_finish(proof, 0, NULL, STEAL(proof->identity));
+}
+
+static void on_unit_known(void *userdata) {
+    proof_conclude(userdata);
 }
 
 static int on_message(struct lease *lease, const struct ioregion_lease_header *message, const struct ucred *sender,
@@ -139,6 +142,8 @@ static void on_ended(struct lease *lease, void *userdata) {
 static int on_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
     const struct proof *proof = userdata;
 
+    if (proof->proven && proof->called)
+        return 0; /* the unit is what lacks, and has its own time limit */
     proof_fail(userdata, proof->proven ? "the bus did not say within 1 s who called"
                                        : "the challenge on the lease was not answered within 1 s");
     return 0;
@@ -174,6 +179,22 @@ static int charge_pending(struct proof *proof, struct refusal *ret_refusal) {
     return 0;
 }
 
+/* The question for the unit is under way while the client answers its own. */
+static int begin_identity(struct proof *proof, sd_event *event, struct refusal *ret_refusal) {
+    int r;
+
+    proof->identity = calloc(1, sizeof(*proof->identity));
+    if (!proof->identity)
+        return -ENOMEM;
+    proof->identity->pid = proof->peer.pid;
+    proof->identity->pidfd = r = identity_open_pidfd(proof->peer.pid);
+    if (r == -ESRCH)
+        return refuse(ret_refusal, REFUSAL_IDENTITY_UNPROVEN, "the process that made the lease has exited");
+    if (r < 0)
+        return r;
+    return unit_query_new(&proof->unit, &proof->set->units, event, proof->identity, on_unit_known, proof);
+}
+
 int proof_new(struct proof **ret_proof, struct proof_set *set, sd_event *event, int fd, proof_done_t done,
               void *userdata, struct refusal *ret_refusal) {
     _cleanup_(proof_freep) struct proof *proof = calloc(1, sizeof(*proof));
@@ -183,7 +204,7 @@ int proof_new(struct proof **ret_proof, struct proof_set *set, sd_event *event, 
         fd_close(fd);
         return -ENOMEM;
     }
-    *proof = (struct proof){.set = set, .pidfd = -1, .done = done, .userdata = userdata};
+    *proof = (struct proof){.set = set, .done = done, .userdata = userdata};
     r = lease_new(&proof->lease, &set->leases, event, fd, ret_refusal);
     if (r < 0)
         return r;
@@ -193,11 +214,9 @@ int proof_new(struct proof **ret_proof, struct proof_set *set, sd_event *event, 
     r = charge_pending(proof, ret_refusal);
     if (r < 0)
         return r;
-    proof->pidfd = identity_open_pidfd(proof->peer.pid);
-    if (proof->pidfd < 0)
-        return proof->pidfd == -ESRCH
-                   ? refuse(ret_refusal, REFUSAL_IDENTITY_UNPROVEN, "the process that made the lease has exited")
-                   : proof->pidfd;
+    r = begin_identity(proof, event, ret_refusal);
+    if (r < 0)
+        return r;
     r = sd_event_add_time_relative(event, &proof->timeout, CLOCK_MONOTONIC, IOREGION_LEASE_PROOF_USEC, 1, on_timeout,
                                    proof);
     if (r < 0)
@@ -226,7 +245,8 @@ struct proof *proof_free(struct proof *proof) {
     sd_event_source_disable_unref(proof->timeout);
     lease_free(proof->lease);
     pending_drop(proof->set, proof->pending);
-    fd_close(proof->pidfd);
+    unit_query_free(proof->unit);
+    identity_free(proof->identity);
     free(proof);
     return NULL;
 }

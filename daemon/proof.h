@@ -13,10 +13,13 @@
 
 #include "identity.h"
 #include "lease.h"
+#include "unit-query.h"
 
-/* Proofs under way. Zero-initialise; every proof must be freed before it goes out of use. */
+/* Proofs under way, and whom they ask for units. Zero-initialise; every proof must be freed before it goes out of use.
+ */
 struct proof_set {
     struct lease_set leases;
+    struct unit_source units;
     void *pending; /* by uid */
 };
 
