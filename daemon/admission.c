@@ -4,8 +4,10 @@
 #include <stdio.h>
 
 #include "admission.h"
+#include "allowed.h"
 #include "attach.h"
 #include "audit.h"
+#include "process.h"
 #include "vm.h"
 
 /*
@@ -18,6 +20,9 @@ struct admission {
     struct register_request *to_register; /* one of the two */
     struct attach_request *to_attach;
     struct proof *proof;
+    struct identity *adopter, *adopted; /* who called, and whose VM it is, where that is somebody else */
+    struct lease *lease;                /* the adopter's, while the adopted's unit is asked for */
+    struct unit_query *adopted_unit;
     struct attachment *attachment;
     admission_reply_t reply;
     void *userdata;
@@ -26,6 +31,10 @@ struct admission {
 static void admission_free(struct admission *admission) {
     TAILQ_REMOVE(&admission->broker->admissions, admission, link);
     proof_free(admission->proof);
+    unit_query_free(admission->adopted_unit);
+    lease_free(admission->lease);
+    identity_free(admission->adopted);
+    identity_free(admission->adopter);
     register_request_free(admission->to_register);
     attach_request_free(admission->to_attach);
     free(admission);
@@ -39,21 +48,64 @@ static void admission_finish(struct admission *admission, int error, const struc
     reply(userdata, error, refusal, object);
 }
 
-static void do_register(struct admission *admission, struct identity *identity, struct lease *lease) {
-    bool adopted = admission->to_register->pid != 0; /* then the VM is not the caller's */
+/* @how is for the audit trail. */
+static void do_register(struct admission *admission, struct identity *identity, struct lease *lease, const char *how) {
     struct broker *broker = admission->broker;
     struct refusal refusal = {0};
     struct vm *vm = NULL;
-    char reason[32];
     int r;
 
-    snprintf(reason, sizeof(reason), "adopted by user %u", identity->uid);
     r = vm_new(&vm, broker, admission->to_register, identity, lease, &refusal);
     admission_finish(admission, r, r < 0 ? &refusal : NULL, vm);
     if (r < 0)
         return;
     broker->watcher->vm_added(broker->watcher_userdata, vm);
-    vm_audit(vm, AUDIT_REGISTER, vm->rule, adopted ? reason : NULL);
+    vm_audit(vm, AUDIT_REGISTER, vm->rule, how);
+}
+
+/* An adopted VM is its own process's, whoever asks; and operators alone may. */
+static int check_adopter(const struct admission *admission, struct refusal *ret_refusal) {
+    const struct policy_subject subject = identity_subject(admission->adopter);
+
+    if (policy_operator(admission->broker->policy, &subject))
+        return 0;
+    return refuse(ret_refusal, REFUSAL_POLICY_DENIED, "the option process is for operators");
+}
+
+static void on_adopted_unit_known(void *userdata) {
+    struct admission *admission = userdata;
+    struct refusal refusal = {0};
+    char how[32];
+    int r;
+
+    r = check_adopter(admission, &refusal); /* the policy may be another by now */
+    if (r >= 0)
+        r = unit_query_take(admission->adopted_unit, admission->adopted, &refusal);
+    if (r == -ESRCH)
+        r = refuse(&refusal, REFUSAL_NOT_A_VM, "the process has exited");
+    if (r < 0)
+        return admission_finish(admission, r, &refusal, NULL);
+    snprintf(how, sizeof(how), "adopted by user %u", admission->adopter->uid);
+    do_register(admission, STEAL(admission->adopted), STEAL(admission->lease), how);
+}
+
+static void adopt(struct admission *admission, struct identity *caller, struct lease *lease) {
+    struct broker *broker = admission->broker;
+    struct refusal refusal = {0};
+    int r;
+
+    admission->adopter = caller;
+    admission->lease = lease;
+    r = check_adopter(admission, &refusal);
+    if (r >= 0)
+        r = process_identify(admission->to_register->process, &admission->adopted, &refusal);
+    if (r >= 0)
+        r = unit_query_new(&admission->adopted_unit, &broker->proofs.units, broker->event, admission->adopted,
+                           on_adopted_unit_known, admission);
+    if (r < 0)
+        return admission_finish(admission, r, &refusal, NULL);
+    if (unit_query_known(admission->adopted_unit))
+        on_adopted_unit_known(admission);
 }
 
 static void on_attached(void *userdata, int error, const struct refusal *refusal, struct device *device) {
@@ -69,8 +121,10 @@ static void on_proven(void *userdata, int error, const struct refusal *refusal, 
 
     if (error < 0)
         return admission_finish(admission, error, refusal, NULL);
+    if (admission->to_register && admission->to_register->process >= 0)
+        return adopt(admission, identity, lease);
     if (admission->to_register)
-        return do_register(admission, identity, lease);
+        return do_register(admission, identity, lease, NULL);
     attachment_new(admission->broker, admission->to_attach, identity, lease, on_attached, admission,
                    &admission->attachment);
 }

@@ -38,6 +38,10 @@ void broker_set_keeper(struct broker *broker, const struct keeper_type *keeper, 
     broker->keeper = (struct keeper){keeper, userdata};
 }
 
+void broker_set_unit_source(struct broker *broker, const struct unit_source_type *type, void *userdata) {
+    broker->proofs.units = (struct unit_source){type, userdata};
+}
+
 static void shut_admissions_down(struct broker *broker) {
     while (!TAILQ_EMPTY(&broker->admissions))
         admission_shut_down(TAILQ_FIRST(&broker->admissions));

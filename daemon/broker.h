@@ -21,6 +21,8 @@ int broker_new(struct broker **ret_broker, sd_event *event, struct policy *polic
  * @userdata must outlive the broker.
  */
 void broker_set_keeper(struct broker *broker, const struct keeper_type *keeper, void *userdata);
+/* Likewise, who knows which units processes run in; without one, their cgroups say so. */
+void broker_set_unit_source(struct broker *broker, const struct unit_source_type *type, void *userdata);
 
 /* Let go of everything as it is: nobody is told, since the keeper has it for the next process. */
 struct broker *broker_leave(struct broker *broker);

@@ -99,7 +99,7 @@ static int method_register_vm(sd_bus_message *message, void *userdata, sd_bus_er
         call->vm = strdup(request->name);
     if (r < 0)
         call_refuse(call, r, &failure);
-    else if (request->pid || !is_refused_still(call, SPEND_REGISTER))
+    else if (request->process >= 0 || !is_refused_still(call, SPEND_REGISTER))
         broker_register(bus->broker, STEAL(request), STEAL_FD(lease), on_registered, call, &call->admission);
     return call_begin(call);
 }

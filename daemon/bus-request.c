@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
-#include <limits.h>
 #include <string.h>
 
 #include "bus-error.h"
@@ -31,26 +30,22 @@ static int read_vm_fd(sd_bus_message *message, void *target, sd_bus_error *ret_e
     return parse_fd(message, &request->vm_fd, ret_error);
 }
 
-static int read_pid(sd_bus_message *message, void *target, sd_bus_error *ret_error) {
+static int read_process(sd_bus_message *message, void *target, sd_bus_error *ret_error) {
     struct register_request *request = target;
-    int r;
 
-    r = sd_bus_message_read_basic(message, 'u', &request->pid);
-    if (r >= 0 && (request->pid == 0 || request->pid > INT_MAX))
-        return bus_error_invalid(ret_error, "pid %u is no process", request->pid);
-    return r;
+    return parse_fd(message, &request->process, ret_error);
 }
 
 static const struct option register_options[] = {
     {"dispatch", "s", read_dispatch}, {"ceiling", "as", read_ceiling}, {"reserve", "a(stt)", read_reserve},
-    {"vm-fd", "h", read_vm_fd},       {"pid", "u", read_pid},          {},
+    {"vm-fd", "h", read_vm_fd},       {"process", "h", read_process},  {},
 };
 
 static int check_vm_fd_option(const struct register_request *request, sd_bus_error *ret_error) {
     if (request->vm_fd >= 0 && request->dispatch == POLICY_DISPATCH_VMM)
         return bus_error_invalid(ret_error, "RegisterVM options: 'vm-fd' is of no use to the vmm dispatcher");
-    if (request->vm_fd < 0 && request->pid)
-        return bus_error_invalid(ret_error, "RegisterVM options: 'pid' needs 'vm-fd'");
+    if (request->vm_fd < 0 && request->process >= 0)
+        return bus_error_invalid(ret_error, "RegisterVM options: 'process' needs 'vm-fd'");
     return 0;
 }
 
@@ -64,7 +59,7 @@ int parse_register_vm(sd_bus_message *message, struct register_request **ret_req
         return -ENOMEM;
     request->dispatch = POLICY_DISPATCH_KERNEL | POLICY_DISPATCH_VMM;
     request->ceiling = UINT64_MAX;
-    request->vm_fd = -1;
+    request->vm_fd = request->process = -1;
     r = parse_name(message, "VM", &name, ret_error);
     if (r < 0)
         return r;

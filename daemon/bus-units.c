@@ -8,7 +8,6 @@
 #include "journal.h"
 
 #define SYSTEMD "org.freedesktop.systemd1"
-#define SYSTEMD_PATH "/org/freedesktop/systemd1"
 #define SYSTEMD_MANAGER "org.freedesktop.systemd1.Manager"
 
 /*
@@ -132,8 +131,7 @@ static int on_answer(sd_bus_message *answer, void *userdata, sd_bus_error *ret_e
     return 0;
 }
 
-/* A bus without systemd must not try to start it. */
-static int new_call(const struct bus *bus, const char *member, sd_bus_message **ret_message) {
+int systemd_call_new(const struct bus *bus, const char *member, sd_bus_message **ret_message) {
     int r;
 
     r = sd_bus_message_new_method_call(bus->connection, ret_message, SYSTEMD, SYSTEMD_PATH, SYSTEMD_MANAGER, member);
@@ -162,7 +160,7 @@ static void ask(struct bus *bus) {
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = NULL;
     struct question question = {};
 
-    if (bus->question || !bus->units || new_call(bus, "ListUnitsByNames", &message) < 0)
+    if (bus->question || !bus->units || systemd_call_new(bus, "ListUnitsByNames", &message) < 0)
         return;
     question.message = message;
     question.error = sd_bus_message_open_container(message, 'a', "s");
@@ -251,7 +249,7 @@ static int subscribe(struct bus *bus) {
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = NULL;
     int r;
 
-    r = new_call(bus, "Subscribe", &message);
+    r = systemd_call_new(bus, "Subscribe", &message);
     if (r >= 0)
         r = sd_bus_call_async(bus->connection, NULL, message, on_subscribed, bus, 0);
     twalk_r(bus->units, mark_unit, NULL);
@@ -261,10 +259,13 @@ static int subscribe(struct bus *bus) {
 
 /* It came, or came back as a new process. */
 static int on_systemd(sd_bus_message *message, void *userdata, sd_bus_error *ret_error) {
+    struct bus *bus = userdata;
     const char *owner;
 
-    if (sd_bus_message_read(message, "sss", NULL, NULL, &owner) >= 0 && *owner)
-        subscribe(userdata);
+    if (sd_bus_message_read(message, "sss", NULL, NULL, &owner) >= 0 && *owner) {
+        bus->without_systemd = false;
+        subscribe(bus);
+    }
     return 0;
 }
 
@@ -272,6 +273,7 @@ int bus_watch_units(struct bus *bus) {
     int r;
 
     bus->question = sd_bus_slot_unref(bus->question); /* it was lost with the old connection */
+    bus->without_systemd = false;
     r = sd_bus_add_match_async(bus->connection, NULL,
                                "type='signal',sender='" SYSTEMD "',path_namespace='" SYSTEMD_PATH "/unit',"
                                "interface='org.freedesktop.DBus.Properties',member='PropertiesChanged',"

@@ -12,6 +12,11 @@
 
 #include "bus.h"
 
+#define SYSTEMD_PATH "/org/freedesktop/systemd1"
+
+/* A call of systemd's manager. A bus without systemd must not try to start it. */
+int systemd_call_new(const struct bus *bus, const char *member, sd_bus_message **ret_message);
+
 /* A device was attached, attached again, removed. */
 void unit_watch_add(struct bus *bus, const struct device *device);
 void unit_watch_again(struct bus *bus, const struct device *device);

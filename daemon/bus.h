@@ -38,6 +38,7 @@ struct bus {
     size_t n_idle_senders;
     void *units;                   /* tsearch(3) by name; see bus-units.c */
     sd_bus_slot *question;         /* how are they? */
+    bool without_systemd;          /* it said so, and none came since; see bus-process.c */
     void (*ready)(void *userdata); /* the name is ours, for the first time */
     void *userdata;
 };
@@ -53,6 +54,8 @@ int bus_start(struct bus *bus, struct broker *broker, void (*ready)(void *userda
 
 /* For broker_new(), with the bus as userdata. */
 extern const struct broker_watcher bus_watcher;
+/* For broker_set_unit_source(), likewise. */
+extern const struct unit_source_type bus_unit_source;
 
 /* Each adds its objects to a new connection. */
 int bus_add_manager(struct bus *bus);

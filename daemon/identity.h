@@ -2,16 +2,13 @@
 #ifndef DAEMON_IDENTITY_H
 #define DAEMON_IDENTITY_H
 
-/*
- * Who a client is, proven on its lease.
- *
- * Bus credentials name a pid, and pids are reused; so the client shows, on a socket that only it and its friends
- * hold, that the process the kernel names is alive while we read its unit. doc/protocol.md has the argument.
- */
+/* Who somebody is, to policy and accounts: a process that lived when this was found out, its user, and its unit. */
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
 
-#include "lease.h"
+#include "internal/cleanup.h"
 
 struct identity {
     pid_t pid;
@@ -25,39 +22,13 @@ struct identity {
 struct identity *identity_free(struct identity *identity);
 DEFINE_CLEANUP(identity_free, struct identity *);
 
-/* Who a process is that nobody proved to be: for those who name it on an operator's behalf. -ESRCH: there is none. */
-int identity_of_process(pid_t pid, struct identity **ret_identity);
-
 /* As long as it has not, its pid is no other process's. */
 bool identity_exited(const struct identity *identity);
 
 /* The same unit; where neither has one, the same user. */
 int identity_same_owner(const struct identity *a, const struct identity *b);
 
-/* Proofs under way. Zero-initialise; every proof must be freed before it goes out of use. */
-struct proof_set {
-    struct lease_set leases;
-    void *pending; /* by uid */
-};
-
-struct proof;
-
-/* On success @identity and @lease are the callee's, and @refusal NULL; on failure they are NULL. Called once. */
-typedef void (*proof_done_t)(void *userdata, int error, const struct refusal *refusal, struct identity *identity,
-                             struct lease *lease);
-
-/*
- * Begin: check the descriptor (taken), send CHALLENGE. done() follows from the event loop or from proof_sender(),
- * within IOREGION_LEASE_PROOF_USEC. Busy when the peer's user has four proofs pending.
- */
-int proof_new(struct proof **ret_proof, struct proof_set *set, sd_event *event, int fd, proof_done_t done,
-              void *userdata, struct refusal *ret_refusal);
-
-/* What the bus says of the caller; may come before or after the PROOF. May call done(). */
-void proof_sender(struct proof *proof, pid_t pid, uid_t uid);
-
-/* Also cancels: done() will not be called. May be called from within done(), and must be called after it. */
-struct proof *proof_free(struct proof *proof);
-DEFINE_CLEANUP(proof_free, struct proof *);
+/* -ESRCH: there is no such process. */
+int identity_open_pidfd(pid_t pid);
 
 #endif

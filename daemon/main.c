@@ -226,6 +226,7 @@ static int run(const struct arguments *arguments) {
     r = broker_new(&daemon.broker, event, policy, &bus_watcher, bus);
     if (r < 0)
         return r;
+    broker_set_unit_source(daemon.broker, &bus_unit_source, bus);
     r = serve(event, &daemon, bus, persist);
     end_broker(daemon.broker, persist != NULL);
     return r;

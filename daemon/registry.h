@@ -17,6 +17,7 @@
 #include "internal/names.h"
 #include "ledger.h"
 #include "policy/policy.h"
+#include "proof.h"
 #include "region-map.h"
 
 enum device_state {

@@ -5,6 +5,7 @@ struct register_request *register_request_free(struct register_request *request)
     if (!request)
         return NULL;
     fd_close(request->vm_fd);
+    fd_close(request->process);
     free(request->reserve);
     free(request->name);
     free(request);

@@ -14,7 +14,7 @@ struct register_request {
     char *name;
     unsigned dispatch;               /* POLICY_DISPATCH_* that would do */
     int vm_fd;                       /* -1 for none */
-    uint32_t pid;                    /* of the process whose VM an operator adopts; 0: the caller's own */
+    int process;                     /* folder of the process whose VM an operator adopts; -1: the caller's own */
     uint64_t ceiling;                /* UINT64_MAX for none */
     struct ioregion_region *reserve; /* space, base and size count */
     size_t n_reserve;

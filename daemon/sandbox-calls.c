@@ -87,7 +87,7 @@ const struct sandbox_call sandbox_calls[] = {
     ALLOW(ppoll),    /* the same */
 
     /* descriptors and files: the policy, /proc of those who prove themselves, account files */
-    ALLOW(openat), /* policy, state, /proc/PID/cgroup, passwd and group */
+    ALLOW(openat), /* policy, state, /proc/PID of others, passwd and group */
     ALLOW(read),
     ALLOW(readv),
     ALLOW(pread64),
@@ -97,7 +97,7 @@ const struct sandbox_call sandbox_calls[] = {
     ALLOW(lseek), /* stdio */
     ALLOW(fstat),
     ALLOW(newfstatat),               /* fstat() of newer glibc; scandir of the policy */
-    ALLOW(statx),                    /* the same */
+    ALLOW(statx),                    /* the same; is the folder of a process where /proc has it? */
     ALLOW(fstatfs),                  /* which cgroup hierarchy is this */
     ALLOW(statfs),                   /* the same */
     ALLOW(access),                   /* sd_pid_get_unit, account services */
@@ -129,7 +129,8 @@ const struct sandbox_call sandbox_calls[] = {
     ONLY(ioctl, 1, IOREGIONFD_GET_STATS),  /* what people ask for */
 
     /* processes: whose lease is it, and is it still there */
-    ALLOW(pidfd_open), /* step two of the proof */
+    ALLOW(pidfd_open),             /* step two of the proof */
+    ONLY(pidfd_send_signal, 1, 0), /* no signal: is this the folder of a process that an operator names? */
     ALLOW(getpid),
     ALLOW(gettid),
     ALLOW(getuid), /* sd-bus's handshake; secure_getenv in libraries */

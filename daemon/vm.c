@@ -135,7 +135,7 @@ static int choose_dispatcher(struct vm *vm, const struct register_request *reque
                              struct refusal *ret_refusal) {
     unsigned choice = request->dispatch & allowed;
 
-    if (request->pid)
+    if (request->process >= 0)
         choice &= POLICY_DISPATCH_KERNEL;
     if (choice & POLICY_DISPATCH_KERNEL && request->vm_fd >= 0 && dispatch_kernel_available())
         vm->dispatch = POLICY_DISPATCH_KERNEL;
@@ -149,7 +149,7 @@ static int choose_dispatcher(struct vm *vm, const struct register_request *reque
     else
         return refuse(ret_refusal, REFUSAL_NO_DISPATCHER,
                       "the kernel dispatcher is not available on this host (is ioregionfd.ko loaded?)%s",
-                      request->pid ? "" : ": ask for auto or vmm");
+                      request->process >= 0 ? "" : ": ask for auto or vmm");
     return 0;
 }
 
@@ -176,26 +176,6 @@ static int check_register(struct vm *vm, const struct register_request *request,
     vm->rule = strdup(verdict.rule);
     vm->features = verdict.features;
     return vm->name && vm->rule ? 0 : -ENOMEM;
-}
-
-/* An adopted VM is its own process's, whoever asks; and operators alone may. */
-static int adopt(struct vm *vm, const struct register_request *request, struct refusal *ret_refusal) {
-    const struct policy_subject subject = identity_subject(vm->owner);
-    struct identity *owner;
-    int r;
-
-    if (!request->pid)
-        return 0;
-    if (!policy_operator(vm->broker->policy, &subject))
-        return refuse(ret_refusal, REFUSAL_POLICY_DENIED, "the option pid is for operators");
-    r = identity_of_process((pid_t) request->pid, &owner);
-    if (r == -ESRCH)
-        return refuse(ret_refusal, REFUSAL_NOT_A_VM, "there is no process %u", request->pid);
-    if (r < 0)
-        return r;
-    identity_free(vm->owner);
-    vm->owner = owner;
-    return 0;
 }
 
 static int match_process(struct vm *vm, void *userdata) {
@@ -236,7 +216,7 @@ static int make_dispatcher(struct vm *vm, const struct register_request *request
 
     if (vm->dispatch == POLICY_DISPATCH_VMM)
         return dispatch_vmm_new(&vm->dispatcher, broker->event, lease, false, vm_on_event, vm_on_gone, vm);
-    r = dispatch_kernel_new(&vm->dispatcher, broker->event, request->vm_fd, vm->owner->pid, lease, request->pid == 0,
+    r = dispatch_kernel_new(&vm->dispatcher, broker->event, request->vm_fd, vm->owner->pid, lease, request->process < 0,
                             vm_on_event, vm_on_gone, vm);
     if (r < 0)
         return refuse_binding(vm, r, ret_refusal);
@@ -277,12 +257,9 @@ int vm_new(struct vm **ret_vm, struct broker *broker, const struct register_requ
     *vm = (struct vm){
         .broker = broker, .owner = identity, .ceiling = request->ceiling, .next_region = 1, .next_channel = 1};
     TAILQ_INIT(&vm->removals);
-    r = adopt(vm, request, ret_refusal);
-    if (r < 0)
-        return r;
     r = registry_spend(broker, vm->owner, SPEND_REGISTER, &account, ret_refusal);
     if (r < 0) {
-        if (request->pid)
+        if (request->process >= 0)
             ret_refusal->until_usec = 0; /* for whose process it is, and not for who asks */
         return r;
     }
@@ -295,7 +272,7 @@ int vm_new(struct vm **ret_vm, struct broker *broker, const struct register_requ
     r = charge_vm(vm, account, ret_refusal);
     if (r < 0)
         return r;
-    vm->lease_cookie = request->pid ? 0 : lease_cookie(owned); /* who is adopted keeps no lease */
+    vm->lease_cookie = request->process >= 0 ? 0 : lease_cookie(owned); /* who is adopted keeps no lease */
     r = make_dispatcher(vm, request, STEAL(owned), ret_refusal);
     if (r < 0)
         return r;

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <ioregion/vmm.h>
@@ -12,6 +14,7 @@
 struct registration {
     const char *name;
     struct ioregion_vmm_options options;
+    int process; /* /proc/PID of options.pid, where that is set */
 };
 
 static int append_reserve(sd_bus_message *message, const struct ioregion_vmm_options *options) {
@@ -45,7 +48,7 @@ static int fill(sd_bus_message *message, const void *arguments) {
         return r;
     if (options->has_vm_fd && (r = call_append_option(message, "vm-fd", "h", options->vm_fd)) < 0)
         return r;
-    if (options->pid && (r = call_append_option(message, "pid", "u", options->pid)) < 0)
+    if (options->pid && (r = call_append_option(message, "process", "h", registration->process)) < 0)
         return r;
     if (options->has_ceiling && (r = call_append_features_option(message, "ceiling", options->ceiling)) < 0)
         return r;
@@ -66,9 +69,19 @@ static int options_valid(const struct ioregion_vmm_options *options) {
     return 0;
 }
 
+/* The broker may see no process in its /proc: it takes what ours says. */
+static int open_process(uint32_t pid) {
+    char path[32];
+    int fd;
+
+    snprintf(path, sizeof(path), "/proc/%u", pid);
+    fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 ? last_error_step(-errno, path) : fd;
+}
+
 int ioregion_vmm_register(struct ioregion_vmm **ret_vmm, const char *name, const struct ioregion_vmm_options *options) {
     _cleanup_(lease_message_done) struct lease_message grant = LEASE_MESSAGE_INIT;
-    _cleanup_(fd_closep) int lease = -1;
+    _cleanup_(fd_closep) int lease = -1, process = -1;
     struct registration registration = {.name = name};
     int r;
 
@@ -83,6 +96,12 @@ int ioregion_vmm_register(struct ioregion_vmm **ret_vmm, const char *name, const
     }
     if (!registration.options.dispatch)
         registration.options.dispatch = registration.options.has_vm_fd ? "auto" : "vmm";
+    if (registration.options.pid) {
+        r = process = open_process(registration.options.pid);
+        if (r < 0)
+            return r;
+        registration.process = process;
+    }
     r = call_broker("RegisterVM", fill, &registration, &lease, &grant);
     if (r < 0)
         return r;

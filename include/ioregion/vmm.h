@@ -55,8 +55,8 @@ struct ioregion_vmm_options {
  * ends with this call, and all that is left to do is to free *ret_vmm.
  *
  * -EACCES policy denied or identity unproven · -EEXIST name taken · -EINVAL name or option not valid · -EDQUOT a limit
- * · -EBUSY still busy · -EHOSTUNREACH no broker · -EPROTO, -EPROTONOSUPPORT the broker broke the protocol, or speaks
- * another version · -EIO another error of the bus · -ENOMEM.
+ * · -EBUSY still busy · -ENOENT there is no process @pid in /proc · -EHOSTUNREACH no broker · -EPROTO, -EPROTONOSUPPORT
+ * the broker broke the protocol, or speaks another version · -EIO another error of the bus · -ENOMEM.
  */
 IOREGION_PUBLIC int ioregion_vmm_register(struct ioregion_vmm **ret_vmm, const char *name,
                                           const struct ioregion_vmm_options *options);

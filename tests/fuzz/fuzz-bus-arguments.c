@@ -23,7 +23,7 @@ static const char *const words[] = {
     "vm", "dev", "mmio", "pio", "posted", "channel", "require", "want", "channels", "timeout-usec", "on-disconnect",
     "interrupts", "dispatch", "ceiling", "reserve", "vm-fd", "ones", "hold", "auto", "kernel",
     "posted-writes", "replay",
-    "action", "register", "attach", "unit", "user", "group", "device", "regions", "a/b", "\n",
+    "action", "register", "attach", "unit", "user", "group", "device", "regions", "a/b", "\n", "process",
 };
 static const uint64_t numbers[] = {0, 1, 2, 8, 64, 65, 0x3f8, 0xffff, 0x10000, UINT32_MAX, UINT64_MAX - 1, UINT64_MAX};
 static const char *const arrays[] = {"{sv}", "(sttta{sv})", "(stt)", "s", "u", "v"};

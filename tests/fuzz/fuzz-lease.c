@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 
 #include "daemon/dispatch-vmm.h"
-#include "daemon/identity.h"
+#include "daemon/proof.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -15,6 +15,8 @@ import jeepney
 import actors
 import protocol
 import rig
+from daemon import USER
+from played_systemd import Systemd
 from privatebus import LIMIT, Connection
 from program import Program
 from protocol import Type
@@ -242,11 +244,12 @@ class Adoption(Tool):
 
     policy = {**rig.POLICY, 'vmms': [{'name': 'roots', 'match': {'user': 'root'}, 'vms': ['*']}]}
 
-    def vmm(self, vms=1):
+    def vmm(self, vms=1, **account):
         """A process with VMs, and nothing else."""
         if not os.access('/dev/kvm', os.R_OK | os.W_OK):
             self.skipTest('no /dev/kvm')
-        process = subprocess.Popen([sys.executable, '-c', VMM, str(vms)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        process = subprocess.Popen([sys.executable, '-c', VMM, str(vms)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                   **account)
         self.addCleanup(process.stdout.close)
         self.addCleanup(process.wait, LIMIT)
         self.addCleanup(process.stdin.close)
@@ -293,6 +296,23 @@ class Adoption(Tool):
         self.write_policy(rig.POLICY)
         self.run_tool('policy', 'reload')
         self.assertIn('PolicyDenied', self.adopt(self.vmm(), status=1))
+
+    def test_policy_is_asked_about_a_process_that_the_broker_does_not_see(self):
+        self.need_mounts()
+        self.write_policy(rig.POLICY)
+        self.stop_daemon()
+        self.start_daemon('--user', USER or rig.DAEMON_USER, wrapper=rig.HIDDEN_PROCESSES)
+        systemd = Systemd(self.bus.address)
+        self.addCleanup(systemd.close)
+        self.vmms.append(systemd)  # it's played like one
+        self.assertIn('PolicyDenied', self.adopt(self.vmm(), status=1))
+        process = self.vmm(user=rig.VMM_USER, group=os.stat('/dev/kvm').st_gid, extra_groups=[])
+        if os.path.exists(NODE):
+            self.adopt(process)
+            self.assertEqual([(row['pid'], row['user']) for row in self.json('list', 'vms')],
+                             [(process.pid, rig.VMM_USER)])
+        else:
+            self.assertIn('ioregionfd.ko loaded', self.adopt(process, status=1))
 
     def test_usage(self):
         for arguments in ((), ('--pid', '1'), ('--vm', 'x'), ('--pid', 'x', '--vm', 'x'), ('--pid', '0', '--vm', 'x'),

@@ -11,60 +11,12 @@ from jeepney import HeaderFields, MessageType
 
 import actors
 import rig
-from privatebus import Connection
+from played_systemd import NAME, PATH, Systemd
 from rig import UNIT, region
 
-NAME, PATH = 'org.freedesktop.systemd1', '/org/freedesktop/systemd1'
 ONE, OTHER = UNIT.format('vm'), UNIT.format('vm:other')
 LIVES, INACTIVE, FAILED = ('active', 'running', 0), ('inactive', 'dead', 0), ('failed', 'failed', 0)
 RESTARTS, ON_THE_WAY = ('activating', 'auto-restart', 0), ('inactive', 'dead', 7)
-
-
-class Systemd(Connection):
-    """Says about units what the test wants, when it wants."""
-
-    def __init__(self, address):
-        super().__init__(address)
-        self.calls = []
-        self.call('/org/freedesktop/DBus', 'org.freedesktop.DBus', 'RequestName', 'su', NAME, 0,
-                  destination='org.freedesktop.DBus')
-
-    def receive(self):
-        message = super().receive()
-        if message.header.message_type == MessageType.method_call:
-            self.calls.append(message)
-        return message
-
-    def next_call(self, member):
-        while not self.calls:
-            self.receive()
-        call = self.calls.pop(0)
-        assert call.header.fields[HeaderFields.member] == member, call
-        return call
-
-    def subscribe(self):
-        self.dbus.send(jeepney.new_method_return(self.next_call('Subscribe')))
-
-    def question(self):
-        """The names of the units that the broker asks about."""
-        self.asked = self.next_call('ListUnitsByNames')
-        return self.asked.body[0]
-
-    def answer(self, states):
-        """The broker has taken it in when this returns."""
-        units = [(name, '', 'loaded', active, sub, '', '/', job, '', '/') for name, (active, sub, job) in states.items()]
-        self.dbus.send(jeepney.new_method_return(self.asked, 'a(ssssssouso)', (units,)))
-        self.settle()
-
-    def change(self, unit):
-        """A signal that something changed; it says no more."""
-        path = PATH + '/unit/' + ''.join(c if c.isalnum() else f'_{ord(c):02x}' for c in unit)
-        self.dbus.send(jeepney.new_signal(jeepney.DBusAddress(path, interface='org.freedesktop.DBus.Properties'),
-                                          'PropertiesChanged', 'sa{sv}as', (f'{NAME}.Unit', {}, ['ActiveState'])))
-        self.settle()
-
-    def settle(self):
-        self.call(rig.ROOT, 'org.freedesktop.DBus.Peer', 'Ping')
 
 
 @unittest.skipUnless(actors.units_can_be_played(), 'units can not be played here')
@@ -78,6 +30,7 @@ class Units(rig.Case):
         self.systemd = Systemd(self.bus.address)
         self.addCleanup(self.systemd.close)
         self.systemd.subscribe()
+        self.vmms.append(self.systemd)  # it's played like one
 
     def attach_device(self, name='dev', unit=ONE, base=0xd0000000, **keywords):
         return self.attach(name=name, unit=unit, regions=[region('mmio', base, 16)], **keywords)

@@ -113,15 +113,26 @@ static int make_lease(struct client *client) {
     return pair[1];
 }
 
-void client_register_on(struct rig *rig, struct client *client, const char *name, int lease) {
+static void start_register(struct rig *rig, struct client *client, const char *name, int lease, int process) {
+    unsigned dispatch = process >= 0 ? POLICY_DISPATCH_KERNEL : POLICY_DISPATCH_VMM;
     struct register_request *request;
 
     fail_pause(true);
     request = calloc(1, sizeof(*request));
     *request = (struct register_request){
-        .name = strdup(name), .dispatch = POLICY_DISPATCH_VMM, .vm_fd = -1, .ceiling = UINT64_MAX};
+        .name = strdup(name), .dispatch = dispatch, .vm_fd = -1, .process = process, .ceiling = UINT64_MAX};
     fail_pause(false);
     broker_register(rig->broker, request, lease, on_reply, client, &client->admission);
+}
+
+void client_register_on(struct rig *rig, struct client *client, const char *name, int lease) {
+    start_register(rig, client, name, lease, -1);
+}
+
+void client_adopt(struct rig *rig, struct client *client, const char *name, int process) {
+    int lease = make_lease(client);
+
+    start_register(rig, client, name, lease, process);
 }
 
 void client_register(struct rig *rig, struct client *client, const char *name) {

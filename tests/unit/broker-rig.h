@@ -53,6 +53,8 @@ void rig_wait(struct rig *rig, bool (*done)(void *userdata), void *userdata);
 /* Start a request; then prove it as this very process, the bus saying the same. */
 void client_register(struct rig *rig, struct client *client, const char *name);
 void client_register_on(struct rig *rig, struct client *client, const char *name, int lease);
+/* The same for a process, by its folder in /proc (taken), which has no VM. */
+void client_adopt(struct rig *rig, struct client *client, const char *name, int process);
 void client_attach(struct rig *rig, struct client *client, struct attach_request *request);
 void client_prove(struct rig *rig, struct client *client);
 void client_close(struct client *client);

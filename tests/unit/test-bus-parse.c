@@ -82,9 +82,9 @@ static void refuse_register(sd_bus_message *message, const char *name, const cha
 #define INVALID SD_BUS_ERROR_INVALID_ARGS
 
 static void test_register(void **state) {
-    _cleanup_(sd_bus_message_unrefp) sd_bus_message *message =
-        call("sa{sv}h", "guest-1.x", 5, "dispatch", "s", "kernel", "ceiling", "as", 2, "replay", "of-the-future",
-             "reserve", "a(stt)", 1, "pio", UINT64_C(0x60), UINT64_C(5), "vm-fd", "h", ends[1], "pid", "u", 7, ends[1]);
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = call(
+        "sa{sv}h", "guest-1.x", 5, "dispatch", "s", "kernel", "ceiling", "as", 2, "replay", "of-the-future", "reserve",
+        "a(stt)", 1, "pio", UINT64_C(0x60), UINT64_C(5), "vm-fd", "h", ends[1], "process", "h", ends[0], ends[1]);
     _cleanup_(register_request_freep) struct register_request *request = NULL;
     _cleanup_(fd_closep) int lease = -1;
     sd_bus_error error = SD_BUS_ERROR_NULL;
@@ -92,13 +92,13 @@ static void test_register(void **state) {
     assert_return_code(parse_register_vm(message, &request, &lease, &error), 0);
     assert_string_equal(request->name, "guest-1.x");
     assert_int_equal(request->dispatch, POLICY_DISPATCH_KERNEL);
-    assert_int_equal(request->pid, 7);
     assert_int_equal(request->ceiling, IOREGION_FEATURE_REPLAY);
     assert_int_equal(request->n_reserve, 1);
     assert_int_equal(request->reserve[0].space, IOREGION_PIO);
     assert_int_equal(request->reserve[0].base, 0x60);
     assert_int_equal(request->reserve[0].size, 5);
     assert_true(request->vm_fd >= 0 && request->vm_fd != ends[1]);
+    assert_true(request->process >= 0 && request->process != ends[0]);
     assert_true(lease >= 0 && fcntl(lease, F_GETFD) == FD_CLOEXEC);
 }
 
@@ -111,13 +111,12 @@ static void test_register_without_options(void **state) {
     assert_int_equal(request->dispatch, POLICY_DISPATCH_VMM | POLICY_DISPATCH_KERNEL);
     assert_true(request->ceiling == UINT64_MAX);
     assert_int_equal(request->vm_fd, -1);
+    assert_int_equal(request->process, -1);
 }
 
 static void test_register_refused(void **state) {
-    refuse_register(call("sa{sv}h", "a", 1, "pid", "u", 1, ends[1]), INVALID, "'pid' needs 'vm-fd'");
-    refuse_register(call("sa{sv}h", "a", 2, "vm-fd", "h", ends[1], "pid", "u", 0, ends[1]), INVALID, "no process");
-    refuse_register(call("sa{sv}h", "a", 2, "vm-fd", "h", ends[1], "pid", "u", 0x80000000, ends[1]), INVALID,
-                    "no process");
+    refuse_register(call("sa{sv}h", "a", 1, "process", "h", ends[1], ends[1]), INVALID, "'process' needs 'vm-fd'");
+    refuse_register(call("sa{sv}h", "a", 2, "vm-fd", "h", ends[1], "process", "u", 1, ends[1]), INVALID, "must be 'h'");
     refuse_register(call("sa{sv}h", "a", 2, "vm-fd", "h", ends[1], "dispatch", "s", "vmm", ends[1]), INVALID,
                     "of no use to the vmm dispatcher");
     refuse_register(call("sa{sv}h", "a", 1, "manifest", "s", "{}", ends[1]), INVALID, "there is no 'manifest'");
@@ -132,8 +131,8 @@ static void test_register_refused(void **state) {
 /* 61: names are what gets into logs, messages and paths */
 static void test_61_names(void **state) {
     static const char *const names[] = {
-        "", ".", "-a", "a/b", "a b", "a\n", "\x1b[31m", "\xc3\xa9", "a\x7f",
-        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+        "",    ".",        "-a",       "a/b",   "a b",
+        "a\n", "\x1b[31m", "\xc3\xa9", "a\x7f", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
     };
 
     for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
@@ -175,9 +174,9 @@ static void test_attach(void **state) {
 static void test_attach_refused(void **state) {
     const char *types = "ssa(sttta{sv})a{sv}h";
 
-    refuse_attach(call(types, "v", "d", 1, "mmio", UINT64_C(0), UINT64_C(1), UINT64_C(0), 1, "post", "b", 1, 0,
-                       ends[1]),
-                  INVALID, "there are: posted, channel");
+    refuse_attach(
+        call(types, "v", "d", 1, "mmio", UINT64_C(0), UINT64_C(1), UINT64_C(0), 1, "post", "b", 1, 0, ends[1]), INVALID,
+        "there are: posted, channel");
     refuse_attach(call(types, "v", "d", 1, "", UINT64_C(0), UINT64_C(1), UINT64_C(0), 0, 0, ends[1]),
                   "org.ioregion1.Error.InvalidRegion", "address space");
     refuse_attach(call(types, "v", "d", 0, 1, "channels", "u", 0, ends[1]), INVALID, "1 to 64");

@@ -437,6 +437,7 @@ static void test_register(void **state) {
         .n_reserve = 1};
     struct ioregion_vmm *vmm;
     struct bus bus;
+    char seen[64];
 
     bus_start(&bus, &step);
     bus.channels = bus.regions = 0;
@@ -460,6 +461,17 @@ static void test_register(void **state) {
     bus_end(&bus);
     assert_string_equal(bus.seen, "vm0 dispatch auto vm-fd /dev/null ");
     ioregion_vmm_free(vmm);
+
+    options.pid = (uint32_t) getpid();
+    snprintf(seen, sizeof(seen), "vm0 dispatch auto vm-fd /dev/null process /proc/%u ", options.pid);
+    bus_start(&bus, &step);
+    bus.channels = bus.regions = 0;
+    assert_int_equal(ioregion_vmm_register(&vmm, "vm0", &options), 0);
+    bus_end(&bus);
+    assert_string_equal(bus.seen, seen);
+    ioregion_vmm_free(vmm);
+    options.pid = 1U << 22; /* the kernel has none as high as this */
+    assert_int_equal(ioregion_vmm_register(&vmm, "vm0", &options), -ENOENT);
     close(options.vm_fd);
 
     options = (struct ioregion_vmm_options){.struct_size = sizeof(options), .n_reserve = 1};

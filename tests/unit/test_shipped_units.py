@@ -23,7 +23,7 @@ class Exposure(unittest.TestCase):
         self.assertEqual(analysis.returncode, 0, analysis.stdout)
 
     def test_of_the_service(self):
-        self.check('ioregiond.service', 5)
+        self.check('ioregiond.service', 4)
 
     def test_of_devices(self):
         units = sorted(UNITS.glob('ioregion-*@.service'))
