@@ -100,8 +100,9 @@ class Restarts(service.Case, programs.Case):
 
     def test_65_a_vm_that_lives_by_its_handle_alone(self):
         """It was adopted, and its VMM has no lease that would tell of its end."""
-        machine = Machine()
-        self.register(dispatch='kernel', user='root', vm_fd=machine, pid=os.getpid())
+        machine, process = Machine(), os.open('/proc/self/', os.O_RDONLY)
+        self.addCleanup(os.close, process)
+        self.register(dispatch='kernel', user='root', vm_fd=machine, process=process)
         device = self.attach(user='root', regions=[region('pio', PORT, 1, 7)])
         for number in (signal.SIGKILL, signal.SIGTERM):
             self.restart(number)
