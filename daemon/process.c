@@ -18,21 +18,52 @@ static int check_alive(int folder) {
     return -errno;
 }
 
+static int mount_of(int fd, uint64_t *ret_mount) {
+    struct statx status;
+
+    if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_MNT_ID, &status) < 0)
+        return -errno;
+    *ret_mount = status.stx_mnt_id;
+    return status.stx_mask & STATX_MNT_ID ? 0 : -EOPNOTSUPP;
+}
+
 /*
- * Pids are counted as ours are where "self" is us. A folder may be mounted elsewhere, below another "self", and maybe
- * on a file system that would keep us waiting: all names in /proc are the kernel's own.
+ * A path alone, of the folder's own mount: whoever opened that may have mounted over any name in it what lies, or keeps
+ * us waiting. openat2() would say this in a word, but units with RestrictSUIDSGID= don't have it.
  */
+static int find_there(int folder, const char *name) {
+    _cleanup_(fd_closep) int fd = openat(folder, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    uint64_t mount = 0, other = 0;
+    int r;
+
+    if (fd < 0)
+        return -errno;
+    r = mount_of(folder, &mount);
+    if (r >= 0)
+        r = mount_of(fd, &other);
+    if (r < 0)
+        return r;
+    return mount == other ? STEAL_FD(fd) : -EXDEV;
+}
+
+/* What a path leads to, and nothing that is put in its place meanwhile. */
+static int open_found(int fd) {
+    char path[32];
+
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+/* Pids are counted as ours are where "self" is us. */
 static int check_namespace(int folder) {
-    _cleanup_(fd_closep) int above = openat(folder, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    struct statx of_folder, of_above;
+    _cleanup_(fd_closep) int above = find_there(folder, "..");
+    _cleanup_(fd_closep) int self = above < 0 ? above : find_there(above, "self");
     char target[16] = "";
 
-    if (above < 0 || statx(folder, "", AT_EMPTY_PATH, 0, &of_folder) < 0 ||
-        statx(above, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, 0, &of_above) < 0)
-        return -errno;
-    if (of_folder.stx_dev_major != of_above.stx_dev_major || of_folder.stx_dev_minor != of_above.stx_dev_minor)
-        return -EXDEV;
-    if (readlinkat(above, "self", target, sizeof(target) - 1) < 0)
+    if (self < 0)
+        return self;
+    if (readlinkat(self, "", target, sizeof(target) - 1) < 0)
         return -errno;
     return atoi(target) == getpid() ? 0 : -EINVAL;
 }
@@ -60,14 +91,15 @@ static int read_line(const char *line, gid_t *primary, struct identity *identity
 }
 
 static int read_status(int folder, struct identity *identity) {
-    int fd = openat(folder, "status", O_RDONLY | O_CLOEXEC), r = 0;
+    _cleanup_(fd_closep) int found = find_there(folder, "status");
+    int fd = found < 0 ? found : open_found(found), r = 0;
     _cleanup_(freep) char *line = NULL;
     gid_t primary = (gid_t) -1;
     size_t size = 0;
     FILE *status;
 
     if (fd < 0)
-        return -errno;
+        return fd;
     status = fdopen(fd, "r");
     if (!status) {
         fd_close(fd);

@@ -257,11 +257,38 @@ static void test_where_pids_are_others(void **state) {
     with_own_mounts(identify_foreign, NULL);
 }
 
+/* Whoever opens a folder may have mounted something over what is in it: what lies, or what nobody ever opens. */
+static int identify_mounted_over(const void *argument) {
+    int folder;
+
+    if (mount("tmpfs", "/mnt", "tmpfs", 0, NULL) < 0 || mkfifo("/mnt/fifo", 0644) < 0 ||
+        mknod("/mnt/file", 0644, 0) < 0)
+        return SKIPPED;
+    folder = open("/proc/self", O_RDONLY | O_DIRECTORY);
+    for (const char *const *over = (const char *const[]){"/mnt/fifo", "/mnt/file", "/proc/1/status", NULL}; *over;
+         over++) {
+        if (mount(*over, "/proc/self/status", NULL, MS_BIND, NULL) < 0)
+            return SKIPPED;
+        if (!is_refused(folder))
+            return 1;
+        umount("/proc/self/status");
+    }
+    return is_refused(folder) ? 2 : 0;
+}
+
+static void test_mounted_over(void **state) {
+    with_own_mounts(identify_mounted_over, NULL);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_user_and_groups),           cmocka_unit_test(test_what_is_no_folder_of_a_process),
-        cmocka_unit_test(test_a_process_that_has_exited), cmocka_unit_test(test_where_proc_shows_nobody),
-        cmocka_unit_test(test_where_pids_are_others),     cmocka_unit_test(test_58_descriptors_run_out),
+        cmocka_unit_test(test_user_and_groups),
+        cmocka_unit_test(test_what_is_no_folder_of_a_process),
+        cmocka_unit_test(test_a_process_that_has_exited),
+        cmocka_unit_test(test_where_proc_shows_nobody),
+        cmocka_unit_test(test_where_pids_are_others),
+        cmocka_unit_test(test_58_descriptors_run_out),
+        cmocka_unit_test(test_mounted_over),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
