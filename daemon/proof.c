@@ -26,6 +26,7 @@ struct proof {
     struct ucred prover; /* who sent PROOF, by the kernel's word */
     struct ucred sender; /* who called, by the bus's word */
     bool proven, called; /* prover and sender are known */
+    bool ended;          /* the lease did, while the unit is asked for */
     proof_done_t done;
     void *userdata;
 };
@@ -92,6 +93,22 @@ static void proof_fail(struct proof *proof, const char *why) {
     proof_finish(proof, r, &refusal, NULL);
 }
 
+static void on_unit_known(void *userdata);
+
+/*
+ * Of those alone who have proven themselves, and as long as that takes their user has a proof under way: who hangs up
+ * takes no question back, and the bus lets us wait for so many answers only.
+ */
+static void ask_for_unit(struct proof *proof) {
+    sd_event *event = sd_event_source_get_event(proof->timeout);
+    int r = unit_query_new(&proof->unit, &proof->set->units, event, proof->identity, on_unit_known, proof);
+
+    if (r < 0)
+        proof_finish(proof, r, NULL, NULL);
+    else if (unit_query_known(proof->unit))
+        on_unit_known(proof);
+}
+
 /* Once both words are in, and the unit is known: do they name one living process? */
 static void proof_conclude(struct proof *proof) {
     struct refusal refusal = {0};
@@ -105,8 +122,12 @@ static void proof_conclude(struct proof *proof) {
         return proof_fail(proof, "the process that answered the challenge is not the one that made the lease");
     if (proof->prover.uid != proof->sender.uid)
         return proof_fail(proof, "the user that answered the challenge is not the caller's on the bus");
+    if (!proof->unit)
+        return ask_for_unit(proof);
     if (!unit_query_known(proof->unit))
         return;
+    if (proof->ended)
+        return proof_fail(proof, "the lease ended before the caller's unit was known");
 
     r = complete_identity(proof, &refusal);
     if (r == -ESRCH)
@@ -136,7 +157,11 @@ static int on_message(struct lease *lease, const struct ioregion_lease_header *m
 }
 
 static void on_ended(struct lease *lease, void *userdata) {
-    proof_fail(userdata, "the lease ended, or its first message was not the right PROOF");
+    struct proof *proof = userdata;
+
+    proof->ended = true;
+    if (!proof->unit)
+        proof_fail(proof, "the lease ended, or its first message was not the right PROOF");
 }
 
 static int on_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
@@ -192,8 +217,7 @@ static int charge_pending(struct proof *proof) {
     return 0;
 }
 
-/* The question for the unit is under way while the client answers its own. */
-static int begin_identity(struct proof *proof, sd_event *event, struct refusal *ret_refusal) {
+static int begin_identity(struct proof *proof, struct refusal *ret_refusal) {
     int r;
 
     proof->identity = calloc(1, sizeof(*proof->identity));
@@ -203,9 +227,7 @@ static int begin_identity(struct proof *proof, sd_event *event, struct refusal *
     proof->identity->pidfd = r = identity_open_pidfd(proof->peer.pid);
     if (r == -ESRCH)
         return refuse(ret_refusal, REFUSAL_IDENTITY_UNPROVEN, "the process that made the lease has exited");
-    if (r < 0)
-        return r;
-    return unit_query_new(&proof->unit, &proof->set->units, event, proof->identity, on_unit_known, proof);
+    return r < 0 ? r : 0;
 }
 
 int proof_new(struct proof **ret_proof, struct proof_set *set, sd_event *event, int fd, proof_done_t done,
@@ -229,7 +251,7 @@ int proof_new(struct proof **ret_proof, struct proof_set *set, sd_event *event, 
     r = charge_pending(proof);
     if (r < 0)
         return r;
-    r = begin_identity(proof, event, ret_refusal);
+    r = begin_identity(proof, ret_refusal);
     if (r < 0)
         return r;
     r = sd_event_add_time_relative(event, &proof->timeout, CLOCK_MONOTONIC, IOREGION_LEASE_PROOF_USEC, 1, on_timeout,

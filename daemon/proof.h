@@ -31,7 +31,7 @@ typedef void (*proof_done_t)(void *userdata, int error, const struct refusal *re
 
 /*
  * Begin: check the descriptor (taken), send CHALLENGE. done() follows from the event loop or from proof_sender(),
- * within IOREGION_LEASE_PROOF_USEC. Busy when the peer's user has four proofs pending.
+ * within IOREGION_LEASE_PROOF_USEC and UNIT_QUERY_USEC. Busy when the peer's user has four proofs pending.
  */
 int proof_new(struct proof **ret_proof, struct proof_set *set, sd_event *event, int fd, proof_done_t done,
               void *userdata, struct refusal *ret_refusal);
