@@ -117,15 +117,19 @@ static int read_units(struct bus *bus, sd_bus_message *answer) {
 }
 
 static void ask(struct bus *bus);
+static void mark_unit(const void *node, VISIT visit, void *userdata);
 
 static int on_answer(sd_bus_message *answer, void *userdata, sd_bus_error *ret_error) {
     const sd_bus_error *error = sd_bus_message_get_error(answer);
     struct bus *bus = userdata;
 
     bus->question = sd_bus_slot_unref(bus->question);
-    if (error)
+    if (error) {
         journal_log(LOG_DEBUG, "systemd does not say how the units are: %s", error->message);
-    else if (read_units(bus, answer) < 0)
+        twalk_r(bus->units, mark_unit, NULL); /* asked again with the next occasion */
+        return 0;
+    }
+    if (read_units(bus, answer) < 0)
         journal_log(LOG_WARNING, "systemd says nonsense about the units");
     ask(bus); /* what happened meanwhile */
     return 0;
