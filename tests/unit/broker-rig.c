@@ -229,6 +229,22 @@ void register_vm(struct rig *rig, struct client *vmm, const char *name) {
     assert_int_equal(client_receive(vmm, &grant, sizeof(grant), NULL), IOREGION_LEASE_GRANT);
 }
 
+bool end_fault(struct rig *rig, struct client *client) {
+    bool reached;
+
+    client_close(client);
+    rig_pump(rig);
+    reached = allocation_failed();
+    fail_allocation(0);
+    assert_int_equal(rig->broker->n_vms, 0);
+    assert_int_equal(rig->broker->n_devices, 0);
+    assert_int_equal(rig->broker->n_regions, 0);
+    assert_null(rig->broker->vms);
+    assert_null(rig->broker->proofs.pending);
+    assert_null(rig->broker->proofs.leases.root);
+    return reached;
+}
+
 void expect_refusal(struct client *client, enum refusal_kind kind, const char *text) {
     assert_true(client->outcome.replied);
     assert_int_equal(client->outcome.kind, kind);

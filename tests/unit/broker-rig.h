@@ -72,6 +72,9 @@ unsigned vmm_answer(struct rig *rig, struct client *vmm, int error);
 /* A VM, registered and granted; a device's GRANT and its channels; and a request that was refused like this. */
 void register_vm(struct rig *rig, struct client *vmm, const char *name);
 void take_grant(struct client *device);
+/* Of fail_allocation(): the client leaves, nothing is left of what it asked for. True if it came to the fault. */
+bool end_fault(struct rig *rig, struct client *client);
+
 void expect_refusal(struct client *client, enum refusal_kind kind, const char *text);
 
 /* How many descriptors this process has open. */
