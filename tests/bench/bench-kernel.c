@@ -9,8 +9,9 @@
  *   kernel-exits        exits to the VMM in 1,000 accesses to a region
  *   kernel-vs-forward   a read that the VMM forwards by hand / one through the module; also those that the VMM answers
  *                       itself, and that libioregion's vmm dispatcher forwards
- *   posted-vs-answered  a write that is answered / a posted one; also with readers that always sleep, and what a write
- *                       to an ioeventfd takes, which is as much as KVM needs to get to any device in the kernel
+ *   posted-vs-answered  a write that is answered / a posted one; also with readers that always sleep, with one that
+ *                       preempts nobody (SCHED_BATCH), and what a write to an ioeventfd takes, with a reader and with
+ *                       none, which is as much as KVM needs to get to any device in the kernel
  *   regions-256         a read with 256 regions / with one
  */
 
@@ -35,7 +36,6 @@
 
 #define ACCESSES   300
 #define MAX_ROUNDS 100
-#define MAX_WAYS   4
 #define FORWARDED  0x400 /* offsets from VM_MMIO where the VMM knows what to do */
 #define LIBRARY    0x500
 #define NOWHERE    0x600
@@ -112,8 +112,15 @@ static double median(const struct way *way) {
     return (sorted[n / 2] + sorted[(n - 1) / 2]) / 2;
 }
 
+static void count_events(int fd) {
+    uint64_t events;
+
+    while (read(fd, &events, sizeof(events)) == sizeof(events))
+        ;
+}
+
 /* One process and CPU for each device; ends with its descriptor. What is measured stays on CPU 0. */
-static void start_device(int fd, int cpu) {
+static void start_process(int fd, int cpu, int policy, void (*loop)(int fd)) {
     pid_t child = fork();
 
     REQUIRE(child >= 0);
@@ -125,8 +132,14 @@ static void start_device(int fd, int cpu) {
         _exit(1);
     closefrom(4);
     pin(cpu);
-    device_loop(3);
+    if (sched_setscheduler(0, policy, &(struct sched_param){0}) < 0)
+        _exit(1);
+    loop(3);
     _exit(0);
+}
+
+static void start_device(int fd, int cpu) {
+    start_process(fd, cpu, SCHED_OTHER, device_loop);
 }
 
 /* The other end of a device behind a socket. */
@@ -223,22 +236,33 @@ static void who_answers(int device_cpu, const char *suffix) {
     vm_free(&vm);
 }
 
+static int add_eventfd(const struct vm *vm, uint64_t address) {
+    struct kvm_ioeventfd event = {.addr = address, .len = 4, .fd = eventfd(0, EFD_CLOEXEC)};
+
+    REQUIRE(event.fd >= 0 && ioctl(vm->fd, KVM_IOEVENTFD, &event) == 0);
+    return event.fd;
+}
+
 static void posted_writes(int device_cpu, const char *suffix) {
-    struct kvm_ioeventfd event = {.addr = VM_MMIO + 0x200, .len = 4, .fd = eventfd(0, 0)};
+    struct kvm_ioregion batch;
     struct vm vm;
     struct way ways[] = {{&vm, WRITE32, 0}, {&vm, WRITE32, 0x100, "100"}, {&vm, WRITE32, 0x100, "0"},
-                         {&vm, WRITE32, 0x200}};
+                         {&vm, WRITE32, 0x200, "100"}, {&vm, WRITE32, 0x300}, {&vm, WRITE32, 0x400}};
 
     vm_new(&vm);
     add_region(&vm, region_at(VM_MMIO, 0x100, 1, channel_new(0), 0), device_cpu);
     add_region(&vm, region_at(VM_MMIO + 0x100, 0x100, 2, channel_new(0), KVM_IOREGION_POSTED_WRITES), device_cpu);
-    REQUIRE(ioctl(vm.fd, KVM_IOEVENTFD, &event) == 0);
-    run_rounds(ways, 4);
+    batch = region_at(VM_MMIO + 0x200, 0x100, 3, channel_new(0), KVM_IOREGION_POSTED_WRITES);
+    CHECK_EQ(region_set(vm.handle, batch), 0);
+    start_process(batch.fd, device_cpu, SCHED_BATCH, device_loop);
+    start_process(add_eventfd(&vm, VM_MMIO + 0x300), device_cpu, SCHED_OTHER, count_events);
+    add_eventfd(&vm, VM_MMIO + 0x400);
+    run_rounds(ways, 6);
     CHECK_EQ(vm.exits, 0);
     printf("{\"bench\": \"posted-vs-answered%s\", \"ratio\": %.3f, \"rounds\": %u, \"answered_usec\": %.1f, "
-           "\"posted_usec\": %.1f, \"sleepy_usec\": %.1f, \"ioeventfd_usec\": %.1f}\n", suffix,
-           median(&ways[0]) / median(&ways[1]), rounds(), median(&ways[0]), median(&ways[1]), median(&ways[2]),
-           median(&ways[3]));
+           "\"posted_usec\": %.1f, \"sleepy_usec\": %.1f, \"batch_usec\": %.1f, \"eventfd_usec\": %.1f, "
+           "\"unread_eventfd_usec\": %.1f}\n", suffix, median(&ways[0]) / median(&ways[1]), rounds(), median(&ways[0]),
+           median(&ways[1]), median(&ways[2]), median(&ways[3]), median(&ways[4]), median(&ways[5]));
     vm_free(&vm);
 }
 
