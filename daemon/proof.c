@@ -191,18 +191,12 @@ static int send_challenge(struct proof *proof) {
     return lease_send(proof->lease, &challenge.header, NULL, 0);
 }
 
-/* Before all else, since it is what a flood meets. What is no socket is for the lease to refuse. */
-static int check_pending(const struct proof_set *set, int fd, struct refusal *ret_refusal) {
-    socklen_t size = sizeof(struct ucred);
-    struct pending key, **node;
-    struct ucred peer;
+static int check_pending(const struct proof_set *set, uid_t uid, struct refusal *ret_refusal) {
+    const struct pending key = {.uid = uid};
+    struct pending **node = tfind(&key, &set->pending, pending_compare);
 
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
-        return 0;
-    key.uid = peer.uid;
-    node = tfind(&key, &set->pending, pending_compare);
     if (node && (*node)->count >= PENDING_MAX)
-        return refuse(ret_refusal, REFUSAL_BUSY, "user %u has %u requests waiting for their proof: try again", peer.uid,
+        return refuse(ret_refusal, REFUSAL_BUSY, "user %u has %u requests waiting for their proof: try again", uid,
                       PENDING_MAX);
     return 0;
 }
@@ -230,28 +224,36 @@ static int begin_identity(struct proof *proof, struct refusal *ret_refusal) {
     return r < 0 ? r : 0;
 }
 
+/* Who made the pair? Before all else, since it is what a flood meets. What is no such pair is for the lease to refuse. */
+static int meet_peer(struct proof *proof, int fd, struct refusal *ret_refusal) {
+    socklen_t size = sizeof(proof->peer);
+    int r;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &proof->peer, &size) < 0 || proof->peer.pid == 0)
+        return 0;
+    r = check_pending(proof->set, proof->peer.uid, ret_refusal);
+    return r < 0 ? r : begin_identity(proof, ret_refusal);
+}
+
 int proof_new(struct proof **ret_proof, struct proof_set *set, sd_event *event, int fd, proof_done_t done,
               void *userdata, struct refusal *ret_refusal) {
     _cleanup_(proof_freep) struct proof *proof = calloc(1, sizeof(*proof));
-    int r;
+    int r = -ENOMEM;
 
-    r = proof ? check_pending(set, fd, ret_refusal) : -ENOMEM;
+    if (proof) {
+        *proof = (struct proof){.set = set, .done = done, .userdata = userdata};
+        r = meet_peer(proof, fd, ret_refusal);
+    }
     if (r < 0) {
         fd_close(fd);
-        free(STEAL(proof));
         return r;
     }
-    *proof = (struct proof){.set = set, .done = done, .userdata = userdata};
     r = lease_new(&proof->lease, &set->leases, event, fd, ret_refusal);
     if (r < 0)
         return r;
-    r = lease_peer(proof->lease, &proof->peer);
-    if (r < 0)
-        return r;
+    if (!proof->identity)
+        return refuse(ret_refusal, REFUSAL_IDENTITY_UNPROVEN, "the process that made the lease is not to be seen here");
     r = charge_pending(proof);
-    if (r < 0)
-        return r;
-    r = begin_identity(proof, ret_refusal);
     if (r < 0)
         return r;
     r = sd_event_add_time_relative(event, &proof->timeout, CLOCK_MONOTONIC, IOREGION_LEASE_PROOF_USEC, 1, on_timeout,
