@@ -248,10 +248,11 @@ static void reconnect(struct flood *flood) {
 
 static int send_one(struct flood *flood, unsigned i) {
     sd_bus_message *call = NULL;
+    uint64_t cookie;
     int r = flood->kind->fill(flood, i, &call);
 
     if (r >= 0 && flood->kind->unread)
-        r = sd_bus_send(flood->bus, call, NULL);
+        r = sd_bus_send(flood->bus, call, &cookie); /* who does not want the cookie wants no reply */
     else if (r >= 0)
         r = sd_bus_call_async(flood->bus, NULL, call, on_reply, &flood->slots[i], UINT64_MAX);
     flood->slots[i].waits = !flood->kind->unread;
