@@ -9,6 +9,7 @@
 #include "internal/cleanup.h"
 
 #define SECOND_NSEC UINT64_C(1000000000)
+#define BURST_NSEC (2 * SECOND_NSEC)
 #define PRUNE_MIN 64
 
 static int account_compare(const void *left, const void *right) {
@@ -113,14 +114,14 @@ int account_spend(struct account *account, enum spending what, uint32_t n, uint6
     uint64_t now = now_usec * 1000, *settled = &account->settled_nsec[what];
     uint64_t from = *settled > now ? *settled : now;
 
-    if (rate == 0 || from + SECOND_NSEC / rate > now + SECOND_NSEC)
+    if (rate == 0 || from + SECOND_NSEC / rate > now + BURST_NSEC)
         return -EDQUOT;
     *settled = from + n * SECOND_NSEC / rate;
     return 0;
 }
 
 uint64_t account_spent_until_usec(const struct account *account, enum spending what, uint64_t rate) {
-    return rate == 0 ? UINT64_MAX : (account->settled_nsec[what] + SECOND_NSEC / rate - SECOND_NSEC) / 1000;
+    return rate == 0 ? UINT64_MAX : (account->settled_nsec[what] + SECOND_NSEC / rate - BURST_NSEC) / 1000;
 }
 
 void ledger_done(struct ledger *ledger) {

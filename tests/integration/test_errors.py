@@ -16,7 +16,7 @@ DEVICE = [region('mmio', 0xd0000000, 16)]
 class Many(rig.Case):
     policy = {**rig.POLICY, 'devices': [dict(rig.POLICY['devices'][1], limits={'regions': 256, 'channels': 1})],
               'limits': {'vms': 999, 'vms-per-user': 999, 'devices-per-unit': 999, 'regions-per-vm': 256,
-                         'attach-rate': '10000/s'}}
+                         'register-rate': '10000/s', 'attach-rate': '10000/s'}}
 
     def test_more_objects_than_a_message_holds(self):
         """dbus-daemon would hang up on a broker that sent them all."""
