@@ -19,6 +19,7 @@ struct call *call_free(struct call *call) {
     sender_leave(call->sender);
     if (call->admission)
         admission_cancel(call->admission);
+    sd_event_source_disable_unref(call->turn);
     sd_bus_error_free(&call->failure);
     sd_bus_message_unref(call->message);
     free(call->vm);
@@ -147,10 +148,20 @@ int call_new_known(struct call **ret_call, struct bus *bus, sd_bus_message *mess
     return 0;
 }
 
+static int on_turn(sd_event_source *source, void *userdata) {
+    go_on(userdata, 0);
+    return 0;
+}
+
+/* Never from within the handler: there the message, and its descriptors, are still the bus's. */
 int call_begin(struct call *call) {
+    int r = 0;
+
     if (sender_is_known(call->sender))
-        go_on(call, 0);
-    return 1;
+        r = sd_event_add_defer(call->bus->event, &call->turn, on_turn, call);
+    if (r < 0)
+        call_free(call);
+    return r < 0 ? r : 1;
 }
 
 int call_new_operator(struct bus *bus, sd_bus_message *message, call_function_t next, sd_bus_error *ret_error) {

@@ -30,6 +30,7 @@ struct call {
     bool asking;                 /* who the caller is */
     const struct caller *caller; /* the sender's; uid is -1 while not known */
     call_function_t next;        /* when the caller is known */
+    sd_event_source *turn;       /* it is, and the handler has returned */
     bool operators_only;
     struct admission *admission;
     char *vm, *device;    /* what it is about, for the audit; NULL for not known */
@@ -45,8 +46,8 @@ int call_new(struct call **ret_call, struct bus *bus, sd_bus_message *message, s
 int call_new_known(struct call **ret_call, struct bus *bus, sd_bus_message *message, call_function_t next,
                    sd_bus_error *ret_error);
 /*
- * What the handler had to do first is done: @next may come, from within or later, and the call may be gone. To be
- * returned from a method handler.
+ * What the handler had to do first is done: @next comes once it has returned. To be returned from a method handler;
+ * after an error the call is gone.
  */
 int call_begin(struct call *call);
 /* For operators: everyone else is refused. To be returned from a method handler. */
