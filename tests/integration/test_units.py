@@ -127,6 +127,19 @@ class Units(rig.Case):
         self.systemd.answer({ONE: INACTIVE})
         self.assertEqual(self.state(device.path), None)
 
+    def test_a_question_that_failed_is_asked_again(self):
+        """With the next one: what happened to the units that it was about is still to be known."""
+        self.start_systemd()
+        one = self.attach_device()
+        self.hear(ONE)
+        other = self.attach_device('other', OTHER, 0xd1000000)
+        self.systemd.dbus.send(jeepney.new_error(self.systemd.asked, f'{NAME}.Failed', 's', ('no',)))
+        self.systemd.settle()
+        self.systemd.change(OTHER)
+        self.hear(ONE, OTHER)
+        self.systemd.answer({ONE: INACTIVE, OTHER: LIVES})
+        self.assertEqual([self.state(device.path) for device in (one, other)], [None, 'attached'])
+
 
 if __name__ == '__main__':
     rig.main()
