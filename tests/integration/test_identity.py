@@ -47,6 +47,7 @@ class Identity(ReusedPids, rig.Case):
             def child():
                 mine, theirs = actors.make_lease()
                 socket.send_fds(outbox, [b'x'], [mine.fileno(), theirs.fileno()])
+                theirs.close()  # so that it meets the end
                 afterwards(mine)
 
             actors.fork(child)
