@@ -229,7 +229,7 @@ class Policy(rig.Case):
                     self.assertIn(reason, refusal.text)
 
     def test_attach_rate(self):
-        limits = dict(rig.POLICY['limits'], **{'attach-rate': '2/s'})
+        limits = dict(rig.POLICY['limits'], **{'attach-rate': '1/s'})
         self.write_policy(self.changed(limits=limits))
         self.manager('Reload')
         self.register()
@@ -241,13 +241,13 @@ class Policy(rig.Case):
                 self.wait_for_state(device, None)
             except rig.BusError as error:
                 self.assertEqual(error.name, 'org.ioregion1.Error.QuotaExceeded')
-                self.assertIn('2', error.text)
+                self.assertIn('attach-rate: 1', error.text)
                 refusals += 1
         self.assertTrue(1 <= refusals <= 4, refusals)
         self.attach(user=rig.OTHER_USER)
 
     def test_register_rate(self):
-        self.write_policy(self.changed(limits={'register-rate': '2/s'}))
+        self.write_policy(self.changed(limits={'register-rate': '1/s'}))
         self.manager('Reload')
         refusals = 0
         for number in range(6):
@@ -255,7 +255,7 @@ class Policy(rig.Case):
                 self.register(f'vm{number}')
             except rig.BusError as error:
                 self.assertEqual(error.name, 'org.ioregion1.Error.QuotaExceeded')
-                self.assertIn('register-rate: 2', error.text)
+                self.assertIn('register-rate: 1', error.text)
                 refusals += 1
         self.assertTrue(1 <= refusals <= 4, refusals)
 
