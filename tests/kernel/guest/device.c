@@ -23,6 +23,18 @@ struct kvm_ioregion region_at(uint64_t address, uint64_t size, uint64_t user_dat
         .guest_paddr = address, .memory_size = size, .user_data = user_data, .fd = fd, .flags = flags};
 }
 
+struct kvm_ioregion region_holding(int channel, uint64_t grace_usec, uint32_t flags) {
+    struct kvm_ioregion region = region_at(VM_MMIO, 0x100, 1, channel, IOREGIONFD_REGION_HOLD | flags);
+
+    region.grace_usec = grace_usec;
+    return region;
+}
+
+struct kvm_ioregion region_on(struct kvm_ioregion region, int channel) {
+    region.fd = channel;
+    return region;
+}
+
 int region_set(int handle, struct kvm_ioregion region) {
     return ioctl(handle, KVM_SET_IOREGION, &region) < 0 ? -errno : 0;
 }
@@ -46,6 +58,18 @@ int poll_for(int fd, int events, int msec) {
 
     REQUIRE(poll(&poll_fd, 1, msec) >= 0);
     return poll_fd.revents;
+}
+
+struct ioregionfd_event next_event(const struct vm *vm) {
+    struct ioregionfd_event event;
+
+    REQUIRE(poll_for(vm->handle, POLLIN, 10000) == POLLIN);
+    REQUIRE(read(vm->handle, &event, sizeof(event)) == sizeof(event));
+    return event;
+}
+
+uint32_t next_loss(const struct vm *vm) {
+    return next_event(vm).loss;
 }
 
 struct ioregionfd_cmd next_command(int fd) {

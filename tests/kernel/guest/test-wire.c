@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "tap.h"
@@ -254,8 +255,31 @@ static void wire_descriptor_manners(void) {
     vm_free(&vm);
 }
 
+/* One read that does not wait, on a descriptor that does. */
+static void read_without_waiting(void) {
+    struct kvm_ioregion region = region_at(VM_MMIO, 0x100, 1, channel_new(0), 0);
+    struct ioregionfd_cmd command;
+    struct iovec vector = {&command, sizeof(command)};
+    struct step step = STEP(READ8, 0);
+    struct running running;
+    struct vm vm;
+
+    vm_new(&vm);
+    CHECK_EQ(region_set(vm.handle, region), 0);
+    CHECK_EQ(preadv2(region.fd, &vector, 1, -1, RWF_NOWAIT), -1);
+    CHECK_EQ(errno, EAGAIN);
+    vm_start(&running, &vm, 0, &step, 1);
+    CHECK_EQ(poll_for(region.fd, POLLIN, 10000), POLLIN);
+    CHECK_EQ(preadv2(region.fd, &vector, 1, -1, RWF_NOWAIT), sizeof(command));
+    CHECK_EQ(answer(region.fd, 7), 0);
+    vm_join(&running);
+    CHECK_EQ(step.value[0], 7);
+    vm_free(&vm);
+}
+
 const struct test tests_wire[] = {
     TEST(wire_sizes_mmio), TEST(wire_sizes_pio), TEST(wire_bytes), TEST(wire_16_bytes_in_halves),
     TEST(wire_page_crossing), TEST(wire_straddles_the_end), TEST(wire_string_instructions),
-    TEST(wire_posted_writes_keep_order), TEST(wire_posted_writes_fill_up), TEST(wire_descriptor_manners), {0},
+    TEST(wire_posted_writes_keep_order), TEST(wire_posted_writes_fill_up), TEST(wire_descriptor_manners),
+    TEST(read_without_waiting), {0},
 };

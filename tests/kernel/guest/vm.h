@@ -82,9 +82,16 @@ extern int ioregionfd_node; /* /dev/ioregionfd */
 
 int channel_new(int flags);
 struct kvm_ioregion region_at(uint64_t address, uint64_t size, uint64_t user_data, int fd, uint32_t flags);
+/* At the beginning of VM_MMIO, under hold; and a region as it is but for its channel. */
+struct kvm_ioregion region_holding(int channel, uint64_t grace_usec, uint32_t flags);
+struct kvm_ioregion region_on(struct kvm_ioregion region, int channel);
 int region_set(int handle, struct kvm_ioregion region);  /* 0 or a negative errno */
 int region_del(int handle, struct kvm_ioregion region);
 struct ioregionfd_stats region_stats(int handle, struct kvm_ioregion region);
+
+/* What the handle tells next, which must come within 10 s. */
+struct ioregionfd_event next_event(const struct vm *vm);
+uint32_t next_loss(const struct vm *vm);
 
 /* A device by hand: the next command, which must come within 10 s; an answer. */
 struct ioregionfd_cmd next_command(int fd);
