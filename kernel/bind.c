@@ -1,12 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * IOREGIONFD_BIND_VM: whose VM it is, and how its end is heard of.
- *
- * The handle must learn of the VM's end without holding it alive. So it puts a
- * device of its own on the VM, the sentinel: KVM calls its destructor when the
- * VM ends. It lies on the virtio-ccw bus, which no x86 guest can reach: it
- * takes no address and no place from anyone. It also marks the VM as bound,
- * for one VM has one handle.
+ * IOREGIONFD_BIND_VM: whose VM is it?
  */
 
 #include <linux/anon_inodes.h>
@@ -19,39 +13,6 @@
 #include <linux/string.h>
 
 #include "internal.h"
-
-#define SENTINEL_BUS KVM_VIRTIO_CCW_NOTIFY_BUS
-
-static void sentinel_destructor(struct kvm_io_device *dev)
-{
-	struct ioregion_vm *vm = container_of(dev, struct ioregion_vm, sentinel);
-
-	spin_lock(&vm->kvm_lock);
-	vm->kvm = NULL;
-	spin_unlock(&vm->kvm_lock);
-	wake_up_all(&vm->wait);
-	ioregion_vm_put(vm);
-}
-
-static const struct kvm_io_device_ops sentinel_ops = {
-	.destructor	= sentinel_destructor,
-};
-
-static bool is_sentinel(struct kvm_io_device *dev, void *arg)
-{
-	return dev->ops == &sentinel_ops;
-}
-
-static bool is_open_sentinel(struct kvm_io_device *dev, void *arg)
-{
-	return is_sentinel(dev, arg) &&
-	       !READ_ONCE(container_of(dev, struct ioregion_vm, sentinel)->closed);
-}
-
-static bool is_this(struct kvm_io_device *dev, void *arg)
-{
-	return dev == arg;
-}
 
 /*
  * Is the file a VM's? From 6.18 on KVM keeps file_is_kvm() to itself. Its own
@@ -84,28 +45,6 @@ static int check_owner(struct kvm *kvm, pid_t nr)
 	return ret;
 }
 
-/* Nobody looks at this bus but under slots_lock: so no grace period is needed, here and below. */
-static int put_sentinel(struct ioregion_vm *vm, struct kvm *kvm)
-{
-	struct kvm_io_bus *replaced = NULL;
-	int ret;
-
-	if (ioregion_bus_count(kvm, SENTINEL_BUS, is_open_sentinel, NULL))
-		return -EBUSY;
-	if (ioregion_bus_count(kvm, SENTINEL_BUS, is_sentinel, NULL))
-		return -EAGAIN;
-	vm->kvm = kvm;
-	kref_get(&vm->ref);
-	ret = ioregion_bus_insert(kvm, SENTINEL_BUS, (unsigned long)vm, 1, &vm->sentinel,
-				  &replaced);
-	if (ret) {
-		vm->kvm = NULL;
-		ioregion_vm_put(vm);
-	}
-	kfree(replaced);
-	return ret;
-}
-
 /* From here on the VM's end is known. A handle that was closed just now may have left something. */
 static int bind_to(struct ioregion_vm *vm, struct kvm *kvm)
 {
@@ -115,26 +54,12 @@ static int bind_to(struct ioregion_vm *vm, struct kvm *kvm)
 	for (;;) {
 		if (!ioregion_lock_slots(kvm))
 			return -EAGAIN;
-		ret = put_sentinel(vm, kvm);
+		ret = ioregion_sentinel_add(vm, kvm);
 		mutex_unlock(&kvm->slots_lock);
 		if (ret != -EAGAIN || time_after(jiffies, until))
 			return ret;
 		schedule_timeout_uninterruptible(1);
 	}
-}
-
-/* The last of a sweep: a next handle may come. Without memory it can't, until the VM ends. */
-void ioregion_vm_unbind(struct ioregion_vm *vm, struct kvm *kvm)
-{
-	struct kvm_io_bus *replaced = NULL;
-
-	mutex_lock(&kvm->slots_lock);
-	if (ioregion_bus_count(kvm, SENTINEL_BUS, is_this, &vm->sentinel))
-		replaced = ioregion_bus_remove(kvm, SENTINEL_BUS, is_this, &vm->sentinel);
-	mutex_unlock(&kvm->slots_lock);
-	if (replaced)
-		sentinel_destructor(&vm->sentinel);
-	kfree(replaced);
 }
 
 static struct ioregion_vm *vm_new(void)
@@ -149,7 +74,7 @@ static struct ioregion_vm *vm_new(void)
 	INIT_LIST_HEAD(&vm->regions);
 	init_waitqueue_head(&vm->wait);
 	spin_lock_init(&vm->kvm_lock);
-	kvm_iodevice_init(&vm->sentinel, &sentinel_ops);
+	ioregion_sentinel_init(vm);
 	ioregion_sweep_init(vm);
 	return vm;
 }
@@ -163,7 +88,7 @@ static long bind_kvm(struct kvm *kvm)
 	vm = vm_new();
 	if (!vm)
 		return -ENOMEM;
-	file = anon_inode_getfile("[ioregionfd-vm]", &ioregion_vm_fops, vm, O_RDWR);
+	file = anon_inode_getfile("[ioregionfd-vm]", &ioregion_handle_fops, vm, O_RDWR);
 	if (IS_ERR(file)) {
 		ioregion_vm_put(vm);
 		return PTR_ERR(file);

@@ -174,19 +174,25 @@ int ioregion_write(struct kvm_vcpu *vcpu, struct kvm_io_device *dev, gpa_t addr,
 		   int len, const void *val);
 
 /* set.c */
+void ioregion_vm_forget_dead(struct ioregion_vm *vm);
 long ioregion_set(struct ioregion_vm *vm, const struct kvm_ioregion *desc);
 long ioregion_cut(struct ioregion_vm *vm, const struct kvm_ioregion *desc);
 long ioregion_get_stats(struct ioregion_vm *vm, struct ioregionfd_stats *stats);
 
 /* bind.c */
 long ioregion_vm_bind(const struct ioregionfd_bind_vm *bind);
-void ioregion_vm_unbind(struct ioregion_vm *vm, struct kvm *kvm);
+
+/* handle.c */
+extern const struct file_operations ioregion_handle_fops;
+
+/* sentinel.c: added with slots_lock held, which removing takes */
+void ioregion_sentinel_init(struct ioregion_vm *vm);
+int ioregion_sentinel_add(struct ioregion_vm *vm, struct kvm *kvm);
+void ioregion_sentinel_remove(struct ioregion_vm *vm, struct kvm *kvm);
 
 /* vm.c */
-extern const struct file_operations ioregion_vm_fops;
 void ioregion_vm_put(struct ioregion_vm *vm);
 struct kvm *ioregion_vm_get_kvm(struct ioregion_vm *vm);
-void ioregion_vm_forget_dead(struct ioregion_vm *vm);
 
 /* sweep.c */
 int ioregion_sweepers_start(void);

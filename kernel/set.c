@@ -171,6 +171,19 @@ long ioregion_cut(struct ioregion_vm *vm, const struct kvm_ioregion *user)
 	return ret;
 }
 
+/* Dead regions leave the list, with vm->lock; the buses' references keep them for the sweep. */
+void ioregion_vm_forget_dead(struct ioregion_vm *vm)
+{
+	struct ioregion *region, *next;
+
+	list_for_each_entry_safe(region, next, &vm->regions, list) {
+		if (!READ_ONCE(region->dead))
+			continue;
+		list_del(&region->list);
+		ioregion_put(region);
+	}
+}
+
 static int delete(struct ioregion_vm *vm, const struct kvm_ioregion *desc)
 {
 	struct ioregion *region = find(vm, desc);

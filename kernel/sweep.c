@@ -91,7 +91,7 @@ static void sweep(struct work_struct *work)
 	if (kvm) {
 		sweep_regions(vm, kvm, replaced);
 		if (closed)
-			ioregion_vm_unbind(vm, kvm);
+			ioregion_sentinel_remove(vm, kvm);
 		kvm_put_kvm(kvm);
 	}
 	WRITE_ONCE(vm->held_up, false);

@@ -41,7 +41,8 @@ FILES = [
     *(f'src/ioregionfd-0.1.0/{name}' for name in (
         'Kbuild', 'README.md', 'dkms.conf', 'include/ioregion/ioregionfd.h', *(f'{name}.h' for name in (
             'internal', 'trace')), *(f'{name}.c' for name in (
-                'access', 'bind', 'bus', 'channel', 'exchange', 'linger', 'main', 'region', 'set', 'sweep', 'time', 'vm')))),
+                'access', 'bind', 'bus', 'channel', 'exchange', 'handle', 'linger', 'main', 'region', 'sentinel',
+                'set', 'sweep', 'time', 'vm')))),
 ]
 
 
