@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * A process that is killed just before the KILL_AT-th step that others can see, counted from READY=1 on: a message
- * sent or taken in, a file replaced or removed, a socket shut down or closed. Between two of them there is nothing but
- * its own memory, which nobody finds afterwards.
+ * A process that is killed just before the KILL_AT-th step that others can see, counted from READY=1 on, or from its
+ * first with KILL_EARLY: a message sent or taken in, a file replaced or removed, a socket shut down or closed, a word
+ * to the kernel's dispatcher. Between two of them there is nothing but its own memory, which nobody finds afterwards.
  */
 
 #include <dlfcn.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -19,6 +21,8 @@ static int steps = -1; /* not ready yet */
 static void step(void) {
     const char *at = getenv("KILL_AT");
 
+    if (steps < 0 && getenv("KILL_EARLY"))
+        steps = 0;
     if (steps >= 0 && at && ++steps >= atoi(at))
         _exit(KILLED);
 }
@@ -61,4 +65,15 @@ int shutdown(int fd, int how) {
 int close(int fd) {
     step();
     return REAL(close)(fd);
+}
+
+int ioctl(int fd, unsigned long request, ...) {
+    va_list arguments;
+    void *argument;
+
+    va_start(arguments, request);
+    argument = va_arg(arguments, void *);
+    va_end(arguments);
+    step();
+    return REAL(ioctl)(fd, request, argument);
 }

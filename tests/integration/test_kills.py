@@ -142,6 +142,23 @@ class Kills(service.Case):
 
         self.each_step(prepare, end, check)
 
+    def test_52_restore(self):
+        """Of what is not in use yet nothing is lost: the process after it goes on in its place."""
+        self.start_with_vm()
+        device = self.attach(on_disconnect='hold')
+        before, names = self.everything(), self.daemon.names()
+        for step in range(1, ENOUGH):
+            self.daemon.end()
+            self.daemon.launch(KILL_AT=str(step), KILL_EARLY='1', **PRELOAD)
+            if self.daemon.wait_for(b'READY=1'):
+                break
+            self.assertEqual(self.daemon.wait(), KILLED, self.daemon.log())
+            self.daemon.start()
+            self.assertEqual((self.everything(), self.daemon.names()), (before, names))
+            self.assertEqual(self.daemon.state(), ['vm.json'])
+            self.exchange(self.vmm, device)
+        self.assertGreater(step, 20, 'there was something to die of')
+
     def test_52_reload(self):
         self.start_with_vm()
         device = self.attach()
