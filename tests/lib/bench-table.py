@@ -15,6 +15,10 @@ BARS = {  # at most; or at least, where it says so
     'attach': (1.6, 'attach to GRANT / bus call that learns as much of its caller'),
     'attach-growth': (1.5, 'attach number 1,000 / number 10'),
     'start-device': (1.3, 'ioregionctl start to the first answer / plain start of the same unit'),
+    'restore': (12, 'return of the broker with 1,000 VMs of ten regions / with 100'),
+    'restart-latency': (1.5, "p99.9 of a guest's access while the broker restarts over and over / while it does not"),
+    'attach-persistent': ('-', 'attach, with descriptor store and state file, to GRANT / the same bus call'),
+    'attach-persistent-growth': ('-', 'the same, attach number 1,000 / number 10'),
     'policy-1k': (2, 'decision with 1,000 rules / with 10'),
     'rss-per-region': (2, 'KiB of the broker for each region'),
     'chardev': ('-', 'a write to our debug console / to the one of QEMU'),
@@ -24,7 +28,8 @@ BARS = {  # at most; or at least, where it says so
     'regions-256': (1.1, 'kernel dispatcher with 256 regions / with one, two CPUs'),
 }
 
-FLOODS = 'reads', 'unread', 'objects', 'fds', 'leases', 'register', 'forged', 'mute', 'churn', 'connections'
+FLOODS = 'reads', 'unread', 'objects', 'fds', 'leases', 'register', 'forged', 'mute', 'churn', 'connections', \
+    'silent'
 for bus in 'dbus-daemon', 'dbus-broker':
     BARS.update((f'flood-{kind}-{bus}', (1.5, 'p99 of a call, of a flooded broker / of a flooded echo')) for kind in FLOODS)
 
