@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """container.py TEST [ARGUMENT]...: run a test inside a container of its own, as root, with a real systemd as PID 1.
 
+systemd-nspawn makes the container; where that can't be had or may not, namespaces alone do (unshared).
+
 The container has this machine's /usr and nothing else of it, but for its /usr/local, which is what the build installs:
 nothing, where IOREGION_PACKAGES names a folder with packages for the test to install. It has a bus, the accounts below
 and those that the installation asks for, and in /rig the source, the build and a folder for what is to be seen from
@@ -90,8 +92,6 @@ def skip(reason):
 def find_obstacle():
     if os.geteuid() != 0:
         return 'containers need root'
-    if not shutil.which('systemd-nspawn'):
-        return 'systemd-nspawn is not installed'
     if not all(os.access(f'{path}/cgroup.procs', os.W_OK) for path in HIERARCHIES):
         return 'no control groups may be made here'
     if PREFIX != '/usr/local':
@@ -166,8 +166,21 @@ class Groups:
                     os.rmdir(folder)
 
 
-def boot(directory, groups):
-    """nspawn's exit status, which is that of the test, and what it said."""
+def launchers(directory):
+    """Ways to boot a container, the better one first: each a command, and how it is ended, it and the container."""
+    if shutil.which('systemd-nspawn') and not os.environ.get('IOREGION_UNSHARED'):
+        # killed, it would leave the container behind
+        yield (['systemd-nspawn', '--quiet', '--volatile=yes', '--directory=/', '--boot', '--register=no', '--keep-unit',
+                '--private-network', f'--machine={NAME}', '--console=pipe',
+                # without these, what units may not do with devices and addresses is not enforced, silently
+                '--capability=CAP_BPF,CAP_NET_ADMIN,CAP_PERFMON', '--system-call-filter=bpf',
+                '--setenv=SYSTEMD_UNIT_PATH=/rig/units:'], signal.SIGTERM)
+    os.mkdir(f'{directory}/boot')
+    yield [f'{SOURCE}/tests/system/unshared', f'{directory}/boot'], signal.SIGKILL
+
+
+def boot(directory, groups, launcher, end):
+    """The container's exit status, which is that of the test, whether it said anything, and what its console said."""
     binds = [f'--bind={directory}:/rig', f'--bind-ro={BUILD}:/rig/build', f'--bind-ro={SOURCE}:/rig/source',
              f'--bind-ro={directory}/root{PREFIX}:{PREFIX}',
              *([f'--bind-ro={PACKAGES}:/rig/packages', '--bind-ro=/etc:/rig/etc',
@@ -175,22 +188,18 @@ def boot(directory, groups):
                [f'--bind-ro={directory}/root{PREFIX}/share/dbus-1/system.d:/etc/dbus-1/system.d']),
              *(f'--bind-ro={directory}/root/etc/{name}:/etc/{name}' for name in ('passwd', 'group')),
              *(['--bind=/dev/kvm'] if os.path.exists('/dev/kvm') else [])]
-    nspawn = subprocess.Popen(
-        ['systemd-nspawn', '--quiet', '--volatile=yes', '--directory=/', '--boot', '--register=no', '--keep-unit',
-         '--private-network', f'--machine={NAME}', '--console=pipe', *binds,
-         # without these, what units may not do with devices and addresses is not enforced, silently
-         '--capability=CAP_BPF,CAP_NET_ADMIN,CAP_PERFMON', '--system-call-filter=bpf',
-         '--setenv=SYSTEMD_UNIT_PATH=/rig/units:', 'systemd.firstboot=no', 'systemd.unit=rig.target',
-         'systemd.show_status=no'], preexec_fn=groups.enter, env={**os.environ, 'SYSTEMD_NSPAWN_UNIFIED_HIERARCHY': '1'},
+    container = subprocess.Popen(
+        [*launcher, *binds, 'systemd.firstboot=no', 'systemd.unit=rig.target', 'systemd.show_status=no'],
+        preexec_fn=groups.enter, env={**os.environ, 'SYSTEMD_NSPAWN_UNIFIED_HIERARCHY': '1'},
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
-        said, console = follow(f'{directory}/out/said', nspawn.stdout)
-        nspawn.wait(PATIENCE)
+        said, console = follow(f'{directory}/out/said', container.stdout)
+        container.wait(PATIENCE)
     except BaseException:
-        nspawn.terminate()  # killed, it would leave the container behind
-        nspawn.communicate(timeout=PATIENCE)
+        container.send_signal(end)
+        container.communicate(timeout=PATIENCE)
         raise
-    return nspawn.returncode, said, console
+    return container.returncode, said, console
 
 
 def follow(pipe, console):
@@ -237,9 +246,12 @@ def main():
         os.chmod(directory, 0o755)
         interpreter = ['/usr/bin/python3'] if test.endswith('.py') else []
         lay_out(directory, [*interpreter, f'/rig/source/{test}', *sys.argv[2:]])
-        status, said, console = boot(directory, groups)
+        for launcher in launchers(directory):
+            status, said, console = boot(directory, groups, *launcher)
+            forbidden = re.search('.*(?:not permitted|denied|Failed to mount).*', console)
+            if said or not forbidden:
+                break
         log = read(f'{directory}/out/log')
-        forbidden = re.search('.*(?:not permitted|denied|Failed to mount).*', console)
         if not said and forbidden:
             skip(f'no container may boot here: {forbidden[0]}')
         if not said or status:
