@@ -46,8 +46,8 @@ int call_new(struct call **ret_call, struct bus *bus, sd_bus_message *message, s
 int call_new_known(struct call **ret_call, struct bus *bus, sd_bus_message *message, call_function_t next,
                    sd_bus_error *ret_error);
 /*
- * What the handler had to do first is done: @next comes once it has returned. To be returned from a method handler;
- * after an error the call is gone.
+ * What the handler had to do first is done: once it has returned, and the caller is known, @next comes. To be returned
+ * from a method handler; after an error the call is gone.
  */
 int call_begin(struct call *call);
 /* For operators: everyone else is refused. To be returned from a method handler. */

@@ -9,8 +9,14 @@
 #include "internal/cleanup.h"
 
 #define SECOND_NSEC UINT64_C(1000000000)
-#define BURST_NSEC (2 * SECOND_NSEC)
 #define PRUNE_MIN 64
+
+/* What may come at once: so many seconds' worth. Who starts, or comes back after a crash, brings much. */
+static const uint64_t burst_nsec[SPENDINGS] = {
+    [SPEND_REGISTER] = 10 * SECOND_NSEC,
+    [SPEND_ATTACH] = 10 * SECOND_NSEC,
+    [SPEND_LIST] = SECOND_NSEC,
+};
 
 static int account_compare(const void *left, const void *right) {
     const struct account *a = left, *b = right;
@@ -114,14 +120,14 @@ int account_spend(struct account *account, enum spending what, uint32_t n, uint6
     uint64_t now = now_usec * 1000, *settled = &account->settled_nsec[what];
     uint64_t from = *settled > now ? *settled : now;
 
-    if (rate == 0 || from + SECOND_NSEC / rate > now + BURST_NSEC)
+    if (rate == 0 || from + SECOND_NSEC / rate > now + burst_nsec[what])
         return -EDQUOT;
     *settled = from + n * SECOND_NSEC / rate;
     return 0;
 }
 
 uint64_t account_spent_until_usec(const struct account *account, enum spending what, uint64_t rate) {
-    return rate == 0 ? UINT64_MAX : (account->settled_nsec[what] + SECOND_NSEC / rate - BURST_NSEC) / 1000;
+    return rate == 0 ? UINT64_MAX : (account->settled_nsec[what] + SECOND_NSEC / rate - burst_nsec[what]) / 1000;
 }
 
 void ledger_done(struct ledger *ledger) {

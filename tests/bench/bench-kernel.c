@@ -119,7 +119,7 @@ static void count_events(int fd) {
         ;
 }
 
-/* One process and CPU for each device; ends with its descriptor. What is measured stays on CPU 0. */
+/* One process and CPU for each device; ends with its descriptor, or with the test. What is measured stays on CPU 0. */
 static void start_process(int fd, int cpu, int policy, void (*loop)(int fd)) {
     pid_t child = fork();
 

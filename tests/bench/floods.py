@@ -6,7 +6,7 @@ broker; both go to a trivial service on the same bus; the flood goes there, and 
 that of the first p99 to the second: what both services have in common is that their calls come in one queue. Where
 rates are limited, they are those of the policy's defaults. No descriptor may stay open after a flood.
 
-Under some floods another one that behaves attaches a device, gives it back, and so on, up to 20 times a second; what is
+Under some floods another one that behaves attaches a device, gives it back, and so on, up to 80 times a second; what is
 compared with it is a call to the trivial service that has the same arguments, a descriptor among them. Behind devices
 that never answer there is a guest that reads their registers: each is an access that is given up, an event to the
 broker, and a device that fails and comes back; to the trivial service go the same calls, and no guest runs.

@@ -228,36 +228,34 @@ class Policy(rig.Case):
                         self.attach(user=user, regions=regions, on_disconnect=on_disconnect)
                     self.assertIn(reason, refusal.text)
 
-    def test_attach_rate(self):
-        limits = dict(rig.POLICY['limits'], **{'attach-rate': '1/s'})
-        self.write_policy(self.changed(limits=limits))
-        self.manager('Reload')
-        self.register()
-        refusals = 0
-        for number in range(6):
+    def until_refused(self, limit, request):
+        """How often it is granted at once."""
+        for granted in range(100):
             try:
-                device = self.attach()
-                device.release()
-                self.wait_for_state(device, None)
+                request(granted)
             except rig.BusError as error:
                 self.assertEqual(error.name, 'org.ioregion1.Error.QuotaExceeded')
-                self.assertIn('attach-rate: 1', error.text)
-                refusals += 1
-        self.assertTrue(1 <= refusals <= 4, refusals)
+                self.assertIn(limit, error.text)
+                return granted
+        return self.fail('there is no limit')
+
+    def attach_and_release(self, _):
+        device = self.attach()
+        device.release()
+        self.wait_for_state(device, None)
+
+    def test_attach_rate(self):
+        """Ten seconds' worth may come at once; slow machines see more of it come back meanwhile."""
+        self.write_policy(self.changed(limits={**rig.POLICY['limits'], 'attach-rate': '1/s'}))
+        self.manager('Reload')
+        self.register()
+        self.assertGreaterEqual(self.until_refused('attach-rate: 1', self.attach_and_release), 10)
         self.attach(user=rig.OTHER_USER)
 
     def test_register_rate(self):
         self.write_policy(self.changed(limits={'register-rate': '1/s'}))
         self.manager('Reload')
-        refusals = 0
-        for number in range(6):
-            try:
-                self.register(f'vm{number}')
-            except rig.BusError as error:
-                self.assertEqual(error.name, 'org.ioregion1.Error.QuotaExceeded')
-                self.assertIn('register-rate: 1', error.text)
-                refusals += 1
-        self.assertTrue(1 <= refusals <= 4, refusals)
+        self.assertGreaterEqual(self.until_refused('register-rate: 1', lambda n: self.register(f'vm{n}')), 10)
 
     def test_who_has_used_a_rate_up_is_not_challenged_again(self):
         """Until there is more for them. Nobody else's connection is known for it; and it is one rate, and not all."""
