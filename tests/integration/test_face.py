@@ -8,6 +8,7 @@ import resource
 import select
 import signal
 import subprocess
+import time
 import xml.etree.ElementTree as ElementTree
 
 import actors
@@ -172,9 +173,12 @@ class Face(rig.Case):
             actors.become(rig.STRANGER)
             connection = Connection(self.bus.address)
             connection.dbus.sock.setblocking(False)
+            enough = time.monotonic() + LIMIT / 4  # for slow machines
             try:
                 for _ in range(20000):
                     connection.send(rig.ROOT, rig.MANAGER, 'ListVMs')
+                    if time.monotonic() > enough:
+                        break
             except OSError:
                 pass
             ready.write(b'x')
