@@ -29,6 +29,7 @@ BROKER, ECHO = 'org.ioregion1', 'org.ioregion1.Echo'
 FLOODS = sys.argv[2:] or ['reads', 'unread', 'objects', 'fds', 'leases', 'register', 'forged', 'mute', 'churn',
                           'connections', 'silent']
 ATTACHED = {'reads', 'register', 'churn'}
+LIMITED = {'objects', 'register', 'churn', 'silent'}
 POLICY = '/usr/local/etc/ioregiond/policy.d'
 
 RULES = {'version': 1, 'operators': [{'name': 'root', 'match': {'user': 'root'}}],
@@ -142,6 +143,8 @@ def inundate(kind, broker, samples, leaked):
     samples[kind, 'after'] += measure(BROKER, 300, delay=1000)
     leaked[kind, 'fds'] += broker.wait_for_fds(fds)
     leaked[kind, 'KiB'] += broker.rss() - rss
+    if kind in LIMITED and not answers.get('org.ioregion1.Error.QuotaExceeded'):
+        raise AssertionError(f'the flood met no limit: {answers}')
     if answers.get('unanswered') == 0:
         raise AssertionError('the guest had an answer of every device')
     samples[kind, 'attach'] += sum(attached, [])
