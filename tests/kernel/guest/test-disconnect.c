@@ -4,7 +4,11 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdbool.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tap.h"
@@ -168,7 +172,7 @@ static void lose_with_two_vcpus(uint32_t flags, bool violation, const uint64_t e
     vm_start(&running[0], &vm, 0, &steps[0], 1);
     next_command(region.fd);
     vm_start(&running[1], &vm, 1, &steps[1], 1);
-    CHECK_EQ(poll_for(region.fd, POLLIN, 100), 0);
+    CHECK_EQ(poll_for(region.fd, POLLIN, 300), 0); /* it waits */
     if (violation)
         CHECK(write(region.fd, "", 1) < 0 && errno == EPROTO);
     close(region.fd);
@@ -221,6 +225,101 @@ static void disconnect_deadline_under_hold(void) {
     vm_free(&vm);
 }
 
+/*
+ * A device whose registers outlive it. It is killed at its @last command, 0 for none: before the command is carried
+ * out, before it is answered, or after.
+ */
+static pid_t start_mortal(uint32_t registers[VM_VCPUS][16], int channel, unsigned last) {
+    int when = rand() % 3;
+    struct ioregionfd_cmd command;
+    pid_t child = fork();
+
+    REQUIRE(child >= 0);
+    if (child != 0)
+        return child;
+    for (unsigned n = 1; read(channel, &command, sizeof(command)) == sizeof(command); n++) {
+        uint32_t *at = &registers[command.user_data % VM_VCPUS][command.offset / 4 % 16];
+
+        if (n == last && when == 0)
+            raise(SIGKILL);
+        if (command.info & IOREGIONFD_CMD_WRITE)
+            *at = (uint32_t) command.data;
+        if (n == last && when == 1)
+            raise(SIGKILL);
+        answer(channel, command.info & IOREGIONFD_CMD_WRITE ? 0 : *at);
+        if (n == last)
+            raise(SIGKILL);
+    }
+    _exit(0);
+}
+
+/* A vCPU that writes numbers, and reads each again, on and on. */
+struct load {
+    struct vm *vm;
+    unsigned vcpu, wrong, rounds;
+    int stop;
+};
+
+static void *write_and_read(void *userdata) {
+    struct load *load = userdata;
+    struct step steps[32];
+
+    for (; !__atomic_load_n(&load->stop, __ATOMIC_SEQ_CST); load->rounds++) {
+        for (unsigned i = 0; i < 32; i++)
+            steps[i] = STEP(i & 1 ? READ32 : WRITE32, (uint16_t) (0x100 * load->vcpu + i / 2 * 4),
+                            load->rounds * 32 + i);
+        vm_run(load->vm, load->vcpu, steps, 32);
+        for (unsigned i = 1; i < 32; i += 2)
+            load->wrong += steps[i].value[0] != load->rounds * 32 + i - 1;
+    }
+    return NULL;
+}
+
+/* Under replay no access is lost, and none is wrong, whenever the device is killed. */
+static void disconnect_by_a_hundred_kills(void) {
+    uint32_t(*registers)[16] =
+        mmap(NULL, VM_VCPUS * sizeof(*registers), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct kvm_ioregion regions[VM_VCPUS];
+    struct load loads[VM_VCPUS];
+    pthread_t threads[VM_VCPUS];
+    struct vm vm;
+    pid_t device;
+
+    REQUIRE(registers != MAP_FAILED);
+    vm_new(&vm);
+    REQUIRE(madvise(vm.memory, VM_RAM, MADV_DONTFORK) == 0); /* or the guest would copy it after each fork() */
+    for (unsigned i = 0; i < VM_VCPUS; i++) {
+        regions[i] = region_holding(-1, LONG, IOREGIONFD_REGION_REPLAY);
+        regions[i].guest_paddr += 0x100 * i;
+        regions[i].user_data = i;
+        regions[i].timeout_usec = LONG;
+        loads[i] = (struct load){.vm = &vm, .vcpu = i};
+    }
+    for (unsigned life = 0; life <= 100; life++) {
+        int channel = channel_new(0);
+
+        device = start_mortal(registers, channel, life < 100 ? 1 + (unsigned) rand() % 40 : 0);
+        for (unsigned i = 0; i < VM_VCPUS; i++) {
+            CHECK_EQ(region_set(vm.handle, region_on(regions[i], channel)), 0);
+            if (life == 0)
+                REQUIRE(pthread_create(&threads[i], NULL, write_and_read, &loads[i]) == 0);
+        }
+        close(channel);
+        if (life < 100)
+            REQUIRE(waitpid(device, NULL, 0) == device);
+    }
+    for (unsigned i = 0; i < VM_VCPUS; i++) {
+        __atomic_store_n(&loads[i].stop, 1, __ATOMIC_SEQ_CST);
+        REQUIRE(pthread_join(threads[i], NULL) == 0);
+        CHECK_EQ(loads[i].wrong, 0);
+        CHECK(loads[i].rounds > 10);
+        CHECK_EQ(region_stats(vm.handle, regions[i]).failures, 0);
+    }
+    CHECK_EQ(vm.exits, 0);
+    kill(device, SIGKILL);
+    vm_free(&vm);
+}
+
 /* A device of two regions hears of the end when the last one is deleted. */
 static void disconnect_by_deletion(void) {
     int channel = channel_new(0);
@@ -239,5 +338,6 @@ static void disconnect_by_deletion(void) {
 const struct test tests_disconnect[] = {
     TEST(disconnect_ones), TEST(disconnect_remove), TEST(disconnect_grace_over), TEST(disconnect_violation),
     TEST(disconnect_resume), TEST(disconnect_resume_with_replay), TEST(disconnect_with_two_vcpus),
-    TEST(disconnect_deadline_under_hold), TEST(disconnect_by_deletion), {0},
+    TEST(disconnect_deadline_under_hold), TEST(disconnect_by_deletion),
+    TEST(disconnect_by_a_hundred_kills, 60), {0},
 };
