@@ -29,6 +29,8 @@ PATIENCE = 20  # for the end of what has to be ended
 PREFIX = os.environ.get('IOREGION_PREFIX', '/usr/local')
 PACKAGES = os.environ.get('IOREGION_PACKAGES')
 ACCOUNTS = {'root': 0, 'messagebus': 101, 'vmm': 103, 'device': 104, 'qemu': 105, 'stranger': 106, 'nobody': 65534}
+GROUPS = {'/dev/kvm': 'kvm:x:{}:qemu', '/dev/ioregionfd': 'ioregion:x:{}:'}  # that device nodes are for
+NODES = [node for node in GROUPS if os.path.exists(node)]
 NAME = f'ioregion-system-{os.getpid()}'
 HIERARCHIES = [path for path in ('/sys/fs/cgroup/systemd', '/sys/fs/cgroup/unified') if os.path.isdir(path)] \
     or ['/sys/fs/cgroup']
@@ -122,8 +124,8 @@ def lay_out(directory, arguments):
         for name, number in ACCOUNTS.items():
             passwd.write(f'{name}:x:{number}:{number}::/:/bin/sh\n')
             group.write(f'{name}:x:{number}:\n')
-        if os.path.exists('/dev/kvm'):
-            group.write(f'kvm:x:{os.stat("/dev/kvm").st_gid}:qemu\n')
+        for node in NODES:
+            group.write(GROUPS[node].format(os.stat(node).st_gid) + '\n')
     root = f'{directory}/root'
     if PACKAGES:
         os.makedirs(root + PREFIX)
@@ -187,7 +189,7 @@ def boot(directory, groups, launcher, end):
                 '--bind-ro=/var/lib/dpkg:/rig/dpkg'] if PACKAGES else
                [f'--bind-ro={directory}/root{PREFIX}/share/dbus-1/system.d:/etc/dbus-1/system.d']),
              *(f'--bind-ro={directory}/root/etc/{name}:/etc/{name}' for name in ('passwd', 'group')),
-             *(['--bind=/dev/kvm'] if os.path.exists('/dev/kvm') else [])]
+             *(f'--bind={node}' for node in NODES)]
     container = subprocess.Popen(
         [*launcher, *binds, 'systemd.firstboot=no', 'systemd.unit=rig.target', 'systemd.show_status=no'],
         preexec_fn=groups.enter, env={**os.environ, 'SYSTEMD_NSPAWN_UNIFIED_HIERARCHY': '1'},
