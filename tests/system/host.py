@@ -16,6 +16,7 @@ BUS = 'unix:path=/run/dbus/system_bus_socket'
 POLICY, INSTALLED_POLICY = '/rig/out/policy.d', '/usr/local/etc/ioregiond/policy.d'
 MANAGER = '/org/ioregion1', 'org.ioregion1.Manager'
 UNITS = '/run/systemd/system'
+UNIT = 'ioregiond.service'
 UART, READY = 0x3f8 + 5, '0x60'  # its line status register
 
 # The example's rules are for UARTs alone
@@ -59,7 +60,7 @@ def run(*properties, command):
 
 
 def set_up():
-    drop_in('ioregiond.service', '[Service]\nWatchdogSec=3s\n')  # as told, but sooner
+    drop_in(UNIT, '[Service]\nWatchdogSec=3s\n')  # as told, but sooner
     shutil.copytree(INSTALLED_POLICY, POLICY)
     subprocess.run(['mount', '--bind', POLICY, INSTALLED_POLICY], check=True, timeout=LIMIT)  # to write to
     shutil.copy('/usr/local/share/doc/ioregiond/examples/fleet.json', f'{POLICY}/10-fleet.json')
@@ -92,6 +93,22 @@ class Case(unittest.TestCase):
 
     def get(self, name, path=MANAGER[0], interface=MANAGER[1]):
         return self.bus.call(path, 'org.freedesktop.DBus.Properties', 'Get', 'ss', interface, name)[0][1]
+
+    def objects(self):
+        """All that there is to see on the bus, but for what each process has of its own."""
+        objects, = self.bus.call(MANAGER[0], 'org.freedesktop.DBus.ObjectManager', 'GetManagedObjects')
+        for interfaces in objects.values():
+            interfaces.get(MANAGER[1], {}).pop('PolicyLoadedUSec', None)
+        return objects
+
+    def pid(self):
+        return int(say(UNIT, 'MainPID'))
+
+    def end(self, number):
+        """Send the broker a signal; wait until another process is ready."""
+        old = self.pid()
+        os.kill(old, number)
+        self.wait(lambda: self.pid() not in (0, old) and say(UNIT, 'ActiveState') == 'active')
 
     def wait(self, what):
         deadline = time.monotonic() + LIMIT

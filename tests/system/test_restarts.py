@@ -16,11 +16,10 @@ import time
 import guest
 import host
 import tap
-from host import BUS, MANAGER, POLICY, drop_in, journal, say, systemctl, write
+from host import BUS, MANAGER, POLICY, UNIT, drop_in, journal, say, systemctl, write
 from privatebus import BusError, Connection
 from program import Program
 
-UNIT = 'ioregiond.service'
 BROKER = '/usr/local/sbin/ioregiond'
 KILLS = 100
 RANGE = {'space': 'mmio', 'within': ['0xd0000000', '0xdfffffff']}
@@ -56,15 +55,6 @@ def start_load(case, *arguments, name='load'):
 
 
 class Case(host.Case):
-    def pid(self):
-        return int(say(UNIT, 'MainPID'))
-
-    def end(self, number):
-        """Send a signal; wait until another process is ready."""
-        old = self.pid()
-        os.kill(old, number)
-        self.wait(lambda: self.pid() not in (0, old) and say(UNIT, 'ActiveState') == 'active')
-
     def vms(self):
         return [vm[0] for vm in self.bus.call(*MANAGER, 'ListVMs')[0]]
 
@@ -89,12 +79,6 @@ class Guests(Case):
         self.wait(lambda: say(UNIT, 'ActiveState') == 'active')
         self.check()
         self.assertEqual(self.objects(), self.what_there_is)
-
-    def objects(self):
-        objects, = self.bus.call('/org/ioregion1', 'org.freedesktop.DBus.ObjectManager', 'GetManagedObjects')
-        for interfaces in objects.values():
-            interfaces.get('org.ioregion1.Manager', {}).pop('PolicyLoadedUSec', None)
-        return objects
 
     def check(self):
         """So many accesses since the last time, all of them right."""

@@ -13,9 +13,8 @@ import unittest
 import client
 import tap
 import test_restarts as restarts
-from host import BUS, MANAGER, say, systemctl, write
+from host import BUS, MANAGER, UNIT, say, systemctl, write
 from program import Program
-from test_restarts import UNIT
 
 CAP = 8192  # as units/ioregiond.service has it
 PATIENCE = 120  # seconds
