@@ -164,6 +164,24 @@ static void wire_straddles_the_end(void) {
     vm_free(&vm);
 }
 
+/* 26: ports, too; and the region's first one */
+static void wire_straddles_ports(void) {
+    int channel = channel_new(O_NONBLOCK);
+    struct vm vm;
+
+    vm_new(&vm);
+    CHECK_EQ(region_set(vm.handle, region_at(0x300, 0x12, TOKEN, channel, KVM_IOREGION_PIO)), 0);
+    CHECK_EQ(vm_read(&vm, IN32, 0x310), 0x5a5a5a5a);
+    CHECK_EQ(vm_read(&vm, IN16, 0x311), 0x5a5a);
+    CHECK_EQ(vm_read(&vm, IN8, 0x312), VMM_ANSWER);
+    CHECK_EQ(vm_read(&vm, IN16, 0x2ff), 0x5a5a);
+    vm_write(&vm, OUT32, 0x30f, 1);
+    vm_write(&vm, OUT16, 0x2ff, 1);
+    CHECK_EQ(vm.exits, 6);
+    CHECK_EQ(poll_for(channel, POLLIN, 0), 0);
+    vm_free(&vm);
+}
+
 /* 27 */
 static void wire_string_instructions(void) {
     struct step steps[] = {STEP(INSB, 0x310, 8), STEP(OUTSB, 0x310, 8)};
@@ -279,7 +297,8 @@ static void read_without_waiting(void) {
 
 const struct test tests_wire[] = {
     TEST(wire_sizes_mmio), TEST(wire_sizes_pio), TEST(wire_bytes), TEST(wire_16_bytes_in_halves),
-    TEST(wire_page_crossing), TEST(wire_straddles_the_end), TEST(wire_string_instructions),
+    TEST(wire_page_crossing), TEST(wire_straddles_the_end), TEST(wire_straddles_ports),
+    TEST(wire_string_instructions),
     TEST(wire_posted_writes_keep_order), TEST(wire_posted_writes_fill_up), TEST(wire_descriptor_manners),
     TEST(read_without_waiting), {0},
 };
