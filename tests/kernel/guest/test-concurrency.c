@@ -25,8 +25,8 @@ static struct kvm_ioregion patient(uint64_t address, uint64_t user_data, int cha
     return region;
 }
 
-/* 42: every vCPU gets its own answers */
-static void two_vcpus_on_one_channel(void) {
+/* A region for each vCPU, the second one maybe of ports: one exchange at a time, and to everyone his own answers. */
+static void share_a_channel(bool ports) {
     struct step steps[VM_VCPUS][200];
     struct running running[VM_VCPUS];
     int channel = channel_new(0);
@@ -35,9 +35,13 @@ static void two_vcpus_on_one_channel(void) {
 
     vm_new(&vm);
     for (unsigned i = 0; i < VM_VCPUS; i++) {
-        CHECK_EQ(region_set(vm.handle, patient(VM_MMIO + 0x100 * i, i, channel)), 0);
+        bool port = ports && i == 1;
+        struct kvm_ioregion region = patient((port ? 0 : VM_MMIO) + 0x100 * i, i, channel);
+
+        region.flags = port ? KVM_IOREGION_PIO : 0;
+        CHECK_EQ(region_set(vm.handle, region), 0);
         for (unsigned j = 0; j < 200; j++)
-            steps[i][j] = STEP(READ32, (uint16_t) (0x100 * i + (j & 0x3f)));
+            steps[i][j] = STEP(port ? IN32 : READ32, (uint16_t) (0x100 * i + (j & 0x3f)));
         vm_start(&running[i], &vm, i, steps[i], 200);
     }
     for (unsigned n = 0; n < 200 * VM_VCPUS; n++) {
@@ -46,6 +50,7 @@ static void two_vcpus_on_one_channel(void) {
 
         REQUIRE(i < VM_VCPUS);
         CHECK_EQ(command.offset, served[i] & 0x3f);
+        CHECK_EQ(poll_for(channel, POLLIN, 0), 0);
         CHECK_EQ(answer(channel, i << 16 | served[i]), 0);
         served[i]++;
     }
@@ -54,7 +59,18 @@ static void two_vcpus_on_one_channel(void) {
         for (unsigned j = 0; j < 200; j++)
             CHECK_EQ(steps[i][j].value[0], i << 16 | j);
     }
+    CHECK_EQ(vm.exits, 0);
     vm_free(&vm);
+}
+
+/* 42 */
+static void two_vcpus_on_one_channel(void) {
+    share_a_channel(false);
+}
+
+/* 42 */
+static void two_spaces_on_one_channel(void) {
+    share_a_channel(true);
 }
 
 /* 42: who came first is served first */
@@ -430,8 +446,8 @@ static void attach_and_detach_under_load(void) {
 }
 
 const struct test tests_concurrency[] = {
-    TEST(two_vcpus_on_one_channel), TEST(two_vcpus_take_turns), TEST(two_vcpus_post_and_read),
-    TEST(two_channels_are_independent),
+    TEST(two_vcpus_on_one_channel), TEST(two_spaces_on_one_channel), TEST(two_vcpus_take_turns),
+    TEST(two_vcpus_post_and_read), TEST(two_channels_are_independent),
     TEST(delete_while_blocked), TEST(delete_one_of_two_while_blocked), TEST(delete_between_two_parts),
     TEST(delete_leaves_the_clock_running), TEST(memory_slot_while_blocked), TEST(bus_changes_while_blocked),
     TEST(signals_while_blocked), TEST(signals_all_the_time), TEST(signals_while_queued),
