@@ -320,6 +320,31 @@ static void disconnect_by_a_hundred_kills(void) {
     vm_free(&vm);
 }
 
+/* 22: the last close of the file is the device's end, not that of a descriptor. */
+static void disconnect_by_the_last_close(void) {
+    struct kvm_ioregion region = region_at(VM_MMIO, 0x100, 1, channel_new(0), 0);
+    struct step step = STEP(READ8, 4);
+    int other = dup(region.fd);
+    struct running running;
+    struct vm vm;
+
+    REQUIRE(other >= 0);
+    vm_new(&vm);
+    CHECK_EQ(region_set(vm.handle, region), 0);
+    vm_start(&running, &vm, 0, &step, 1);
+    CHECK_EQ(next_command(region.fd).offset, 4);
+    close(region.fd);
+    CHECK_EQ(poll_for(vm.handle, POLLIN, 0), 0);
+    CHECK_EQ(poll_for(other, POLLIN, 0), 0);
+    CHECK_EQ(region_stats(vm.handle, region).state, IOREGIONFD_STATE_ATTACHED);
+    CHECK_EQ(answer(other, 7), 0);
+    vm_join(&running);
+    CHECK_EQ(step.value[0], 7);
+    region.fd = other;
+    CHECK_EQ(close_while_waiting(&vm, region, true), 0xff);
+    vm_free(&vm);
+}
+
 /* A device of two regions hears of the end when the last one is deleted. */
 static void disconnect_by_deletion(void) {
     int channel = channel_new(0);
@@ -338,6 +363,6 @@ static void disconnect_by_deletion(void) {
 const struct test tests_disconnect[] = {
     TEST(disconnect_ones), TEST(disconnect_remove), TEST(disconnect_grace_over), TEST(disconnect_violation),
     TEST(disconnect_resume), TEST(disconnect_resume_with_replay), TEST(disconnect_with_two_vcpus),
-    TEST(disconnect_deadline_under_hold), TEST(disconnect_by_deletion),
+    TEST(disconnect_deadline_under_hold), TEST(disconnect_by_the_last_close), TEST(disconnect_by_deletion),
     TEST(disconnect_by_a_hundred_kills, 60), {0},
 };
