@@ -21,8 +21,10 @@ static int add(struct vm *vm, uint64_t address, uint64_t size, uint32_t flags) {
 
 static int add_ioeventfd(struct vm *vm, uint64_t address, uint32_t size, uint32_t flags) {
     struct kvm_ioeventfd event = {.addr = address, .len = size, .fd = eventfd(0, 0), .flags = flags};
+    int r = ioctl(vm->fd, KVM_IOEVENTFD, &event) < 0 ? -errno : 0;
 
-    return ioctl(vm->fd, KVM_IOEVENTFD, &event) < 0 ? -errno : 0;
+    close(event.fd);
+    return r;
 }
 
 /* 1, 2, 3, 4 */
@@ -96,20 +98,22 @@ static void ranges_ioeventfd_first(void) {
     CHECK_EQ(add_ioeventfd(&vm, VM_MMIO + 0x200, 0, 0), 0);
     CHECK_EQ(add(&vm, VM_MMIO + 0x1ff, 2, 0), -EEXIST);
     CHECK_EQ(add(&vm, VM_MMIO + 0x200, 1, 0), -EEXIST);
+    CHECK_EQ(add(&vm, VM_MMIO + 0x1ff, 1, 0), 0);
+    CHECK_EQ(add(&vm, VM_MMIO + 0x201, 1, 0), 0);
     CHECK_EQ(add_ioeventfd(&vm, 0x310, 1, KVM_IOEVENTFD_FLAG_PIO), 0);
     CHECK_EQ(add(&vm, 0x300, 0x20, KVM_IOREGION_PIO), -EEXIST);
     vm_free(&vm);
 }
 
-/* 6: nobody can keep the VMM from it; then accesses may go to the VMM, and none is lost or mixed up */
-static void ranges_ioeventfd_later(void) {
+/* Nobody can keep the VMM from it; then accesses may go to the VMM, and none is lost or mixed up. */
+static void add_ioeventfd_later(uint32_t size) {
     struct kvm_ioregion region = region_at(VM_MMIO, 0x100, 1, channel_new(0), 0);
     pthread_t device;
     struct vm vm;
 
     vm_new(&vm);
     CHECK_EQ(region_set(vm.handle, region), 0);
-    CHECK_EQ(add_ioeventfd(&vm, VM_MMIO + 0x10, 4, 0), 0);
+    CHECK_EQ(add_ioeventfd(&vm, VM_MMIO + 0x10, size, 0), 0);
     device_start(&device, region.fd);
     for (uint16_t address = 0; address < 0x100; address += 4) {
         unsigned exits = vm.exits;
@@ -122,6 +126,12 @@ static void ranges_ioeventfd_later(void) {
     CHECK_EQ(region_del(vm.handle, region), 0);
     CHECK_EQ(vm_read(&vm, READ32, 0x20), 0x5a5a5a5a);
     vm_free(&vm);
+}
+
+/* 6: of a length, and for accesses of any */
+static void ranges_ioeventfd_later(void) {
+    add_ioeventfd_later(4);
+    add_ioeventfd_later(0);
 }
 
 /* 14: the interrupt controllers and coalesced ranges are on the bus, too */
@@ -218,6 +228,55 @@ static void ranges_quota(void) {
     vm_free(&vm);
 }
 
+static int set_zone(struct vm *vm, unsigned i, unsigned long request) {
+    struct kvm_coalesced_mmio_zone zone = {.addr = VM_MMIO + 0x1000 + 16 * i, .size = 16};
+
+    return ioctl(vm->fd, request, &zone) < 0 ? -errno : 0;
+}
+
+/* 15: a bus that is full of the VMM's own: nothing changes, and who leaves makes room */
+static void ranges_full_bus(void) {
+    struct kvm_ioregion region = region_at(VM_MMIO, 16, 1, channel_new(0), 0);
+    unsigned zones = 0;
+    pthread_t device;
+    struct vm vm;
+    int r;
+
+    vm_new(&vm);
+    while ((r = set_zone(&vm, zones, KVM_REGISTER_COALESCED_MMIO)) == 0)
+        zones++;
+    CHECK_EQ(r, -ENOSPC);
+    CHECK_EQ(zones, 1000);
+    CHECK_EQ(region_set(vm.handle, region), -ENOSPC);
+    CHECK_EQ(region_del(vm.handle, region), -ENOENT);
+    CHECK_EQ(vm_read(&vm, READ32, 0), 0x5a5a5a5a);
+    CHECK_EQ(region_set(vm.handle, region_at(0x300, 16, 1, channel_new(0), KVM_IOREGION_PIO)), 0);
+    CHECK_EQ(set_zone(&vm, 500, KVM_UNREGISTER_COALESCED_MMIO), 0);
+    CHECK_EQ(region_set(vm.handle, region), 0);
+    CHECK_EQ(set_zone(&vm, 500, KVM_REGISTER_COALESCED_MMIO), -ENOSPC);
+    device_start(&device, region.fd);
+    vm_write(&vm, WRITE32, 0, 0x12345678);
+    CHECK_EQ(vm_read(&vm, READ32, 0), 0x12345678);
+    vm_free(&vm);
+}
+
+/* 15: ioeventfds KVM does not count as taking places, so they take none from regions, or handles */
+static void ranges_many_ioeventfds(void) {
+    struct vm vm;
+
+    vm_new(&vm);
+    for (unsigned i = 0; i < 1001; i++) {
+        CHECK_EQ(add_ioeventfd(&vm, VM_MMIO + 0x1000 + 8 * i, 4, 0), 0);
+        CHECK_EQ(add_ioeventfd(&vm, 8 * i, 4, KVM_IOEVENTFD_FLAG_VIRTIO_CCW_NOTIFY), 0);
+    }
+    CHECK_EQ(add(&vm, VM_MMIO, 16, 0), 0);
+    close(vm.handle);
+    vm.handle = vm_bind(vm.fd, getpid());
+    CHECK(vm.handle >= 0);
+    CHECK_EQ(add(&vm, VM_MMIO, 16, 0), 0);
+    vm_free(&vm);
+}
+
 /* Tokens are unique on a channel, not on a VM. */
 static void ranges_tokens(void) {
     int channel = channel_new(0);
@@ -235,5 +294,5 @@ static void ranges_tokens(void) {
 const struct test tests_ranges[] = {
     TEST(ranges_overlap), TEST(ranges_allowed), TEST(ranges_look_up), TEST(ranges_ioeventfd_first),
     TEST(ranges_ioeventfd_later), TEST(ranges_of_kvm), TEST(ranges_under_memory), TEST(ranges_memory_later),
-    TEST(ranges_quota), TEST(ranges_tokens), {0},
+    TEST(ranges_quota), TEST(ranges_full_bus), TEST(ranges_many_ioeventfds), TEST(ranges_tokens), {0},
 };
