@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -116,20 +117,30 @@ static void errors_foreign_process(void) {
     vm_free(&vm);
 }
 
-static void check_nothing_changed(const struct vm *vm) {
-    char path[64], text[4096] = "";
+#define FDINFO 4096
+
+/* What a handle tells of itself: all of its regions, their states and counts. */
+static void read_fdinfo(const struct vm *vm, char text[FDINFO]) {
+    char path[64];
     FILE *file;
 
     snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", vm->handle);
     file = fopen(path, "re");
     REQUIRE(file);
-    CHECK(fread(text, 1, sizeof(text) - 1, file) > 0);
+    text[fread(text, 1, FDINFO - 1, file)] = 0;
     fclose(file);
     CHECK(strstr(text, "vm:\talive"));
-    CHECK(!strstr(text, "mmio:") && !strstr(text, "pio:"));
 }
 
-/* 7 to 12: values */
+static void check_nothing_changed(const struct vm *vm, const char before[FDINFO]) {
+    char now[FDINFO];
+
+    read_fdinfo(vm, now);
+    CHECK(strcmp(now, before) == 0);
+    CHECK_EQ(poll_for(vm->handle, POLLIN, 0), 0);
+}
+
+/* 7 to 12: values, whatever is to be done with the region */
 static void errors_set_values(void) {
     const struct {
         uint64_t address, size, grace;
@@ -153,85 +164,125 @@ static void errors_set_values(void) {
         {.address = VM_MMIO, .size = 16, .first_pad = 1},
         {.address = VM_MMIO, .size = 16, .last_pad = 0x80},
     };
-    struct kvm_ioregion region;
-    int channel = channel_new(0);
+    struct kvm_ioregion region, there = region_at(VM_MMIO, 16, 1, channel_new(0), 0);
+    char before[FDINFO];
     struct vm vm;
 
     vm_new(&vm);
+    CHECK_EQ(region_set(vm.handle, there), 0);
+    read_fdinfo(&vm, before);
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
-        region = region_at(wrong[i].address, wrong[i].size, 1, channel, wrong[i].flags);
+        region = region_at(wrong[i].address, wrong[i].size, 1, channel_new(0), wrong[i].flags);
         region.grace_usec = wrong[i].grace;
         region.pad[0] = wrong[i].first_pad;
         region.pad[15] = wrong[i].last_pad;
         CHECK_EQ(region_set(vm.handle, region), -EINVAL);
+        CHECK_EQ(region_del(vm.handle, region), -EINVAL);
+        CHECK_EQ(call(vm.handle, IOREGIONFD_CUT_REGION, &region), -EINVAL);
+        close(region.fd);
     }
     CHECK_EQ(call(vm.handle, KVM_SET_IOREGION, BAD_POINTER), -EFAULT);
-    CHECK_EQ(call(vm.handle, IOREGIONFD_GET_INFO, &region), -ENOTTY);
-    CHECK_EQ(call(channel, KVM_SET_IOREGION, &region), -ENOTTY);
-    check_nothing_changed(&vm);
+    CHECK_EQ(call(vm.handle, IOREGIONFD_CUT_REGION, BAD_POINTER), -EFAULT);
+    CHECK_EQ(call(vm.handle, IOREGIONFD_GET_INFO, &there), -ENOTTY);
+    CHECK_EQ(call(there.fd, KVM_SET_IOREGION, &there), -ENOTTY);
+    CHECK_EQ(call(there.fd, IOREGIONFD_CUT_REGION, &there), -ENOTTY);
+    check_nothing_changed(&vm, before);
+    CHECK_EQ(poll_for(there.fd, POLLIN, 0), 0);
     vm_free(&vm);
 }
 
-/* 17, 21 */
+/* 17, 18, 21: for a new region, and in the place of one that is there */
 static void errors_set_descriptor(void) {
+    struct kvm_ioregion there = region_at(VM_MMIO, 16, 1, channel_new(0), 0);
+    struct kvm_ioregion another = region_at(VM_MMIO + 16, 16, 1, -1, 0);
     int channel = channel_new(0), ended = channel_new(0), other_channel = channel_new(0);
-    int wrong[] = {eventfd(0, 0), open("/init", O_RDONLY), ioregionfd_node, 0, 0};
     struct vm vm, other;
+    char before[FDINFO];
 
     vm_new(&vm);
     vm_new(&other);
-    wrong[3] = vm.fd;
-    wrong[4] = vm.handle;
-    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
-        CHECK_EQ(region_set(vm.handle, region_at(VM_MMIO, 16, 1, wrong[i], 0)), -ENXIO);
-    CHECK_EQ(region_set(vm.handle, region_at(VM_MMIO, 16, 1, -2, 0)), -EBADF);
-    CHECK_EQ(region_set(vm.handle, region_at(VM_MMIO, 16, 1, 99, 0)), -EBADF);
     CHECK_EQ(region_set(other.handle, region_at(VM_MMIO, 16, 1, other_channel, 0)), 0);
-    CHECK_EQ(region_set(vm.handle, region_at(VM_MMIO, 16, 1, other_channel, 0)), -EBUSY);
     CHECK_EQ(answer(ended, 0), -EPROTO);
-    CHECK_EQ(region_set(vm.handle, region_at(VM_MMIO, 16, 1, ended, 0)), -EPIPE);
-    check_nothing_changed(&vm);
+    CHECK_EQ(region_set(vm.handle, there), 0);
+    read_fdinfo(&vm, before);
+    const struct {
+        int fd, error;
+    } wrong[] = {
+        {eventfd(0, 0), ENXIO},
+        {epoll_create1(0), ENXIO},
+        {open("/init", O_RDONLY), ENXIO},
+        {open("/", O_RDONLY | O_DIRECTORY), ENXIO},
+        {ioregionfd_node, ENXIO},
+        {vm.fd, ENXIO},
+        {vm.handle, ENXIO},
+        {open("/init", O_PATH), EBADF},
+        {-2, EBADF},
+        {99, EBADF},
+        {other_channel, EBUSY},
+        {ended, EPIPE},
+    };
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        CHECK_EQ(region_set(vm.handle, region_on(another, wrong[i].fd)), -wrong[i].error);
+        CHECK_EQ(region_set(vm.handle, region_on(there, wrong[i].fd)), -wrong[i].error);
+    }
+    check_nothing_changed(&vm, before);
+    CHECK_EQ(poll_for(there.fd, POLLIN, 0), 0);
     /* a failure leaves an ioregionfd as free as it was */
     CHECK_EQ(region_set(other.handle, region_at(VM_MMIO + 1, 4, 1, channel, 0)), -EEXIST);
-    CHECK_EQ(region_set(vm.handle, region_at(VM_MMIO, 16, 1, channel, 0)), 0);
+    CHECK_EQ(region_set(vm.handle, region_on(another, channel)), 0);
     vm_free(&vm);
     vm_free(&other);
 }
 
+/* 13: what is to be deleted, or cut off, is named by its address, its size and its space. */
+static void check_names(struct vm *vm, unsigned long request) {
+    const struct kvm_ioregion region = region_at(0x9000, 16, 1, channel_new(0), 0);
+    struct kvm_ioregion wrong[] = {
+        region_at(0x9000, 15, 1, -1, 0),
+        region_at(0x9000, 17, 1, -1, 0),
+        region_at(0x9001, 15, 1, -1, 0),
+        region_at(0x8fff, 16, 1, -1, 0),
+        region_at(0x9000, 16, 1, -1, KVM_IOREGION_PIO),
+    };
+    struct kvm_ioregion right = region_at(0x9000, 16, 2, -1, KVM_IOREGION_POSTED_WRITES);
+    char before[FDINFO];
+
+    CHECK_EQ(call(vm->handle, request, &right), -ENOENT);
+    CHECK_EQ(region_set(vm->handle, region), 0);
+    read_fdinfo(vm, before);
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+        CHECK_EQ(call(vm->handle, request, &wrong[i]), -ENOENT);
+    check_nothing_changed(vm, before);
+    CHECK_EQ(poll_for(region.fd, POLLIN, 0), 0);
+    CHECK_EQ(call(vm->handle, request, &right), 0);
+    CHECK(poll_for(region.fd, POLLIN, 0) & POLLHUP);
+}
+
 /* 13 */
 static void errors_delete(void) {
-    const struct kvm_ioregion region = region_at(VM_MMIO, 16, 1, channel_new(0), 0);
+    char before[FDINFO];
     struct vm vm;
 
     vm_new(&vm);
-    CHECK_EQ(region_del(vm.handle, region), -ENOENT);
-    CHECK_EQ(region_set(vm.handle, region), 0);
-    CHECK_EQ(region_del(vm.handle, region_at(VM_MMIO, 15, 1, -1, 0)), -ENOENT);
-    CHECK_EQ(region_del(vm.handle, region_at(VM_MMIO + 1, 16, 1, -1, 0)), -ENOENT);
-    CHECK_EQ(region_del(vm.handle, region_at(0xd000, 16, 1, -1, KVM_IOREGION_PIO)), -ENOENT);
-    CHECK_EQ(region_del(vm.handle, region_at(VM_MMIO, 16, 1, -1, 1u << 31)), -EINVAL);
-    CHECK_EQ(region_del(vm.handle, region_at(VM_MMIO, 16, 2, -1, KVM_IOREGION_POSTED_WRITES)), 0);
-    CHECK_EQ(region_del(vm.handle, region), -ENOENT);
-    check_nothing_changed(&vm);
+    read_fdinfo(&vm, before);
+    check_names(&vm, KVM_SET_IOREGION);
+    check_nothing_changed(&vm, before);
+    CHECK_EQ(region_del(vm.handle, region_at(0x9000, 16, 1, -1, 0)), -ENOENT);
     vm_free(&vm);
 }
 
+/* 13: and nothing happens to a device that is lost already. */
 static void errors_cut(void) {
-    struct kvm_ioregion region = region_at(VM_MMIO, 16, 1, channel_new(0), 0), wrong = region;
+    struct kvm_ioregion region = region_at(0x9000, 16, 1, -1, 0);
+    char before[FDINFO];
     struct vm vm;
 
     vm_new(&vm);
-    CHECK_EQ(call(vm.handle, IOREGIONFD_CUT_REGION, &region), -ENOENT);
-    CHECK_EQ(region_set(vm.handle, region), 0);
-    wrong.memory_size = 15;
-    CHECK_EQ(call(vm.handle, IOREGIONFD_CUT_REGION, &wrong), -ENOENT);
-    wrong.memory_size = 0;
-    CHECK_EQ(call(vm.handle, IOREGIONFD_CUT_REGION, &wrong), -EINVAL);
-    wrong = region, wrong.pad[15] = 1;
-    CHECK_EQ(call(vm.handle, IOREGIONFD_CUT_REGION, &wrong), -EINVAL);
-    CHECK_EQ(call(vm.handle, IOREGIONFD_CUT_REGION, BAD_POINTER), -EFAULT);
-    CHECK_EQ(call(region.fd, IOREGIONFD_CUT_REGION, &region), -ENOTTY);
-    CHECK_EQ(region_stats(vm.handle, region).state, IOREGIONFD_STATE_ATTACHED);
+    check_names(&vm, IOREGIONFD_CUT_REGION);
+    CHECK_EQ(next_loss(&vm), IOREGIONFD_LOSS_EOF);
+    read_fdinfo(&vm, before);
+    CHECK_EQ(call(vm.handle, IOREGIONFD_CUT_REGION, &region), 0);
+    check_nothing_changed(&vm, before);
     vm_free(&vm);
 }
 
