@@ -29,9 +29,9 @@
 #include "vm.h"
 
 static const struct test *const themes[] = {
-    tests_errors,   tests_ranges,      tests_wire,   tests_deadline, tests_disconnect, tests_swap,
-    tests_shutdown, tests_concurrency, tests_vcpus,  tests_kill,     tests_hostile,    tests_observe,
-    tests_linger,   tests_stuck,       tests_memory, tests_lifetime, NULL,
+    tests_errors,   tests_ranges,      tests_wire,  tests_deadline, tests_disconnect, tests_swap,
+    tests_shutdown, tests_concurrency, tests_vcpus, tests_kill,     tests_hostile,    tests_fuzz,
+    tests_observe,  tests_linger,      tests_stuck, tests_memory,   tests_lifetime,   NULL,
 };
 static const struct test *const measurements[] = {benches, NULL};
 

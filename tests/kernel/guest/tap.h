@@ -20,8 +20,8 @@ struct test {
 
 /* Every theme has one; all are listed in init.c. A zeroed test ends it. */
 extern const struct test tests_errors[], tests_ranges[], tests_wire[], tests_deadline[], tests_disconnect[],
-    tests_swap[], tests_shutdown[], tests_concurrency[], tests_vcpus[], tests_kill[], tests_hostile[], tests_observe[],
-    tests_linger[], tests_stuck[], tests_lifetime[], tests_memory[], benches[];
+    tests_swap[], tests_shutdown[], tests_concurrency[], tests_vcpus[], tests_kill[], tests_hostile[], tests_fuzz[],
+    tests_observe[], tests_linger[], tests_stuck[], tests_lifetime[], tests_memory[], benches[];
 
 void tap_fail(const char *file, int line, const char *format, ...) __attribute__((format(printf, 3, 4)));
 _Noreturn void tap_end(void); /* the test is over, with what was found */

@@ -1,15 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Devices and brokers that do what they should not (29, 30, 50), by hand and at random. */
+/* Devices that do what they should not (29, 30, 50), by hand. */
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "tap.h"
@@ -129,116 +124,7 @@ static void hostile_losses_do_not_pile_up(void) {
     vm_free(&vm);
 }
 
-static unsigned seconds_to_fuzz(void) {
-    return getenv("fuzz") ? (unsigned) atoi(getenv("fuzz")) : 3;
-}
-
-static void randomize(void *at, size_t size) {
-    for (size_t i = 0; i < size; i++)
-        ((uint8_t *) at)[i] = (uint8_t) (rand() >> 7);
-}
-
-/* An answer to what came, if anything did; sometimes right, often not, now and then to nothing. */
-static void misbehave(int fd) {
-    uint8_t packet[64] = {0};
-    struct ioregionfd_cmd command;
-    bool asked = poll_for(fd, POLLIN, 2) == POLLIN;
-
-    if (asked && rand() % 16)
-        asked = read(fd, &command, sizeof(command)) == sizeof(command);
-    if (!asked && rand() % 16)
-        return;
-    switch (rand() % 8) {
-    case 0: randomize(packet, rand() % sizeof(packet)); break;
-    case 1: packet[rand() % 32] = (uint8_t) rand(); break;
-    }
-    (void) !write(fd, packet, rand() % 16 ? 32 : rand() % sizeof(packet));
-}
-
-/* A guest that runs on whatever its device does; the device is replaced whenever it was cut off. */
-static void hostile_device_at_random(void) {
-    uint64_t until = now_msec() + 1000 * seconds_to_fuzz();
-    struct kvm_ioregion region = region_at(VM_MMIO, 0x100, 1, channel_new(O_NONBLOCK), IOREGIONFD_REGION_HOLD);
-    struct step steps[50];
-    struct running running;
-    unsigned cut = 0, accesses = 0;
-    struct vm vm;
-
-    srand(1);
-    region.timeout_usec = 10000;
-    region.grace_usec = 10000;
-    vm_new(&vm);
-    CHECK_EQ(region_set(vm.handle, region), 0);
-    while (now_msec() < until) {
-        for (unsigned i = 0; i < 50; i++)
-            steps[i] = STEP((uint16_t) (READ8 + rand() % (WRITE128 - READ8 + 1)), (uint16_t) (rand() % 0x110), 1, 2);
-        vm_start(&running, &vm, 0, steps, 50);
-        while (pthread_tryjoin_np(running.thread, NULL) != 0) {
-            misbehave(region.fd);
-            if (poll_for(region.fd, POLLIN, 0) & POLLHUP) {
-                close(region.fd);
-                region.fd = channel_new(O_NONBLOCK);
-                CHECK_EQ(region_set(vm.handle, region), 0);
-                cut++;
-            }
-        }
-        accesses += 50;
-    }
-    printf("# %u accesses, cut off %u times\n", accesses, cut);
-    CHECK(cut > 10);
-    vm_free(&vm);
-}
-
-/* Any ioctl with any argument on any of the descriptors, with a guest that goes on. */
-static void hostile_ioctls_at_random(void) {
-    uint64_t until = now_msec() + 1000 * seconds_to_fuzz();
-    unsigned calls = 0, good = 0;
-    int fds[8];
-    struct vm vm;
-
-    srand(2);
-    vm_new(&vm);
-    fds[0] = ioregionfd_node, fds[1] = vm.handle, fds[2] = vm.fd;
-    for (unsigned i = 3; i < 8; i++)
-        fds[i] = channel_new(0);
-    for (; now_msec() < until; calls++) {
-        uint8_t argument[128] = {0};
-        struct kvm_ioregion *region = (void *) argument;
-        unsigned long requests[] = {IOREGIONFD_GET_INFO, IOREGIONFD_BIND_VM, KVM_SET_IOREGION, KVM_SET_IOREGION,
-                                    KVM_SET_IOREGION, IOREGIONFD_GET_STATS, IOREGIONFD_CUT_REGION, IOREGIONFD_SHUTDOWN,
-                                    _IOWR(IOREGIONFD_IOC, rand() % 256, int)};
-        unsigned long request = requests[rand() % 9];
-        int fd = fds[rand() % 3 ? 1 : rand() % 2 * 3];
-
-        if (rand() % 3)
-            *region = region_at(VM_MMIO + rand() % 64, 1 + rand() % 16, rand() % 4,
-                                rand() % 3 ? fds[3 + rand() % 5] : -1, rand() % 2 | (1u << (rand() % 24)));
-        else
-            randomize(argument, rand() % sizeof(argument));
-        if (request == IOREGIONFD_BIND_VM) {
-            struct ioregionfd_bind_vm bind = {.vm_fd = fds[rand() % 8], .pid = rand() % 2 ? getpid() : rand() % 100};
-            int handle = ioctl(fd, request, &bind);
-
-            if (handle >= 0)
-                close(handle);
-            continue;
-        }
-        good += ioctl(fd, request, argument) >= 0;
-        if (calls % 64 == 0) { /* a channel that has ended is of no more use */
-            unsigned i = 3 + rand() % 5;
-
-            close(fds[i]);
-            fds[i] = channel_new(0);
-            vm_run(&vm, 0, &STEP(READ8, 0x80), 1);
-        }
-    }
-    printf("# %u calls, %u of them successful\n", calls, good);
-    CHECK(good > 10);
-    vm_free(&vm);
-}
-
 const struct test tests_hostile[] = {
     TEST(hostile_responses), TEST(hostile_unsolicited), TEST(hostile_duplicate), TEST(hostile_pointers),
-    TEST(hostile_losses_do_not_pile_up),
-    TEST(hostile_device_at_random, 100), TEST(hostile_ioctls_at_random, 100), {0},
+    TEST(hostile_losses_do_not_pile_up), {0},
 };
