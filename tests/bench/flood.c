@@ -35,6 +35,7 @@ struct kind {
     int (*fill)(struct flood *flood, unsigned slot, sd_bus_message **ret_call); /* NULL: a flood of its own */
     void (*prepare)(struct flood *flood);
     bool proves, unread, stays; /* stays: a lease is kept until its slot's next one is granted */
+    bool limited;               /* it has begun once its burst is over: when the broker's rate limit was met */
 };
 
 struct flood {
@@ -51,6 +52,7 @@ struct flood {
         char name[64];
         unsigned n;
     } counts[16];
+    bool begun, refused;
     unsigned sent, *unanswered; /* unanswered: by silent devices, counted by another process */
     pid_t vmms;
 };
@@ -205,11 +207,11 @@ static const struct kind kinds[] = {
     {"objects", 100, fill_objects},
     {"fds", 64, fill_fds},
     {"leases", 64, fill_register},
-    {"register", 16, fill_register, .proves = true},
+    {"register", 16, fill_register, .proves = true, .limited = true},
     {"forged", 64, fill_forged, prepare_forged},
     {"mute", 64, fill_attach, prepare_mute, .proves = true},
-    {"churn", 16, fill_attach, prepare_churn, .proves = true},
-    {"silent", SILENT_DEVICES, fill_silent, prepare_silent, .proves = true, .stays = true},
+    {"churn", 16, fill_attach, prepare_churn, .proves = true, .limited = true},
+    {"silent", SILENT_DEVICES, fill_silent, prepare_silent, .proves = true, .stays = true, .limited = true},
     {"connections"},
 };
 
@@ -224,6 +226,7 @@ static int on_reply(sd_bus_message *reply, void *userdata, sd_bus_error *ret_err
     struct slot *slot = userdata;
 
     count(slot->flood, error ? error->name : "served");
+    slot->flood->refused |= sd_bus_error_has_name(error, "org.ioregion1.Error.QuotaExceeded");
     slot->waits = slot->proved = false;
     if (!error && slot->flood->kind->stays) {
         slot_close(slot->kept);
@@ -257,8 +260,11 @@ static int send_one(struct flood *flood, unsigned i) {
         r = sd_bus_call_async(flood->bus, NULL, call, on_reply, &flood->slots[i], UINT64_MAX);
     flood->slots[i].waits = !flood->kind->unread;
     sd_bus_message_unref(call);
-    if (++flood->sent == 100)
+    if (++flood->sent >= 100 && !flood->begun &&
+        (!flood->kind->limited || flood->refused || strcmp(flood->service, BROKER) != 0)) {
+        flood->begun = true;
         flood_say("flooding");
+    }
     return r;
 }
 

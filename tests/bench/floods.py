@@ -4,7 +4,8 @@
 Who behaves reads a property, one call after the other. For each flood, three times: its calls and the flood go to the
 broker; both go to a trivial service on the same bus; the flood goes there, and its calls to the broker. The ratio is
 that of the first p99 to the second: what both services have in common is that their calls come in one queue. Where
-rates are limited, they are those of the policy's defaults. No descriptor may stay open after a flood.
+rates are limited, they are those of the policy's defaults, and what is measured comes after the burst that they allow.
+No descriptor may stay open after a flood.
 
 Under some floods another one that behaves attaches a device, gives it back, and so on, up to 80 times a second; what is
 compared with it is a call to the trivial service that has the same arguments, a descriptor among them. Behind devices
