@@ -158,6 +158,8 @@ class Kills(service.Case):
             self.assertEqual(self.daemon.state(), ['vm.json'])
             self.exchange(self.vmm, device)
         self.assertGreater(step, 20, 'there was something to die of')
+        self.restart()  # that one would die yet
+        self.assertEqual((self.everything(), self.daemon.names()), (before, names))
 
     def test_52_reload(self):
         self.start_with_vm()
