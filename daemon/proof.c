@@ -224,7 +224,7 @@ static int begin_identity(struct proof *proof, struct refusal *ret_refusal) {
     return r < 0 ? r : 0;
 }
 
-/* Who made the pair? Before all else, since it is what a flood meets. What is no such pair is for the lease to refuse. */
+/* Who made the pair? Before all else, since it is what a flood meets. What is no pair is for the lease to refuse. */
 static int meet_peer(struct proof *proof, int fd, struct refusal *ret_refusal) {
     socklen_t size = sizeof(proof->peer);
     int r;

@@ -16,8 +16,6 @@
 #include "tap.h"
 #include "vm.h"
 
-#define LONG UINT64_C(20000000)
-
 static struct kvm_ioregion patient(uint64_t address, uint64_t user_data, int channel) {
     struct kvm_ioregion region = region_at(address, 0x100, user_data, channel, 0);
 

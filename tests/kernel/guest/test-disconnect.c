@@ -14,8 +14,6 @@
 #include "tap.h"
 #include "vm.h"
 
-#define LONG UINT64_C(20000000)
-
 /* The device closes its descriptor, while a command waits that it has read or not; what does the guest get? */
 static uint64_t close_while_waiting(struct vm *vm, struct kvm_ioregion region, bool taken) {
     struct step step = STEP(READ8, 0);

@@ -10,8 +10,6 @@
 #include "tap.h"
 #include "vm.h"
 
-#define LONG UINT64_C(20000000)
-
 static void *read_one(void *userdata) {
     struct ioregionfd_cmd command;
 

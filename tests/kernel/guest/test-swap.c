@@ -10,8 +10,6 @@
 #include "tap.h"
 #include "vm.h"
 
-#define LONG UINT64_C(20000000)
-
 /* The next event tells of this region, and of the loss of what its device had. */
 static void check_event(struct vm *vm, struct kvm_ioregion region, uint32_t loss) {
     struct ioregionfd_event event = next_event(vm);

@@ -17,8 +17,6 @@
 #include "tap.h"
 #include "vm.h"
 
-#define LONG UINT64_C(20000000)
-
 static void on_signal(int signal) {
     (void) signal;
 }

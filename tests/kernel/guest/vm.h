@@ -80,6 +80,8 @@ void vm_join(struct running *running);        /* within 10 s */
 
 extern int ioregionfd_node; /* /dev/ioregionfd */
 
+#define LONG UINT64_C(20000000) /* microseconds: a deadline or grace that no test waits for */
+
 int channel_new(int flags);
 struct kvm_ioregion region_at(uint64_t address, uint64_t size, uint64_t user_data, int fd, uint32_t flags);
 /* At the beginning of VM_MMIO, under hold; and a region as it is but for its channel. */
