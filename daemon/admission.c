@@ -56,11 +56,11 @@ static void do_register(struct admission *admission, struct identity *identity, 
     int r;
 
     r = vm_new(&vm, broker, admission->to_register, identity, lease, &refusal);
+    if (r >= 0)
+        vm_audit(vm, AUDIT_REGISTER, vm->rule, how);
     admission_finish(admission, r, r < 0 ? &refusal : NULL, vm);
-    if (r < 0)
-        return;
-    broker->watcher->vm_added(broker->watcher_userdata, vm);
-    vm_audit(vm, AUDIT_REGISTER, vm->rule, how);
+    if (r >= 0)
+        broker->watcher->vm_added(broker->watcher_userdata, vm);
 }
 
 /* An adopted VM is its own process's, whoever asks; and operators alone may. */

@@ -190,12 +190,12 @@ static void attachment_commit(struct attachment *a) {
     device->attachment = NULL;
     device_set_lease(device, device->lease);
     device_set_attached(device);
+    device_audit(device, resume ? AUDIT_RESUME : AUDIT_ATTACH, device->rule, NULL);
     attachment_finish(a, 0, NULL, device);
     if (resume)
         broker->watcher->device_changed(broker->watcher_userdata, device);
     else
         broker->watcher->device_added(broker->watcher_userdata, device);
-    device_audit(device, resume ? AUDIT_RESUME : AUDIT_ATTACH, device->rule, NULL);
 }
 
 /* What is under way while a policy is loaded is no grant yet, and is judged by the new one. */

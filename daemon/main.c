@@ -137,8 +137,8 @@ static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *inf
 static void on_ready(void *userdata) {
     struct daemon *daemon = userdata;
 
-    tell_manager_ready(daemon->broker, daemon->mistake);
     journal_log(LOG_INFO, "ready: %s", PROJECT_VERSION);
+    tell_manager_ready(daemon->broker, daemon->mistake);
 }
 
 static int add_signals(sd_event *event, struct daemon *daemon) {

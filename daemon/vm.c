@@ -302,9 +302,9 @@ void vm_end(struct vm *vm, enum ioregion_revoke_reason reason) {
     keeper_forget(&broker->keeper, vm); /* should this process end here, the next one hangs up on all of them */
     while (vm->devices)
         device_end(*(struct device **) vm->devices, IOREGION_REVOKE_VM_GONE, "the VM ended", NULL, NULL);
+    vm_audit(vm, AUDIT_UNREGISTER, NULL, NULL);
     vm->dispatcher->type->revoke(vm->dispatcher, reason);
     registry_remove_vm(vm);
     broker->watcher->vm_removed(broker->watcher_userdata, vm);
-    vm_audit(vm, AUDIT_UNREGISTER, NULL, NULL);
     vm_free(vm);
 }
