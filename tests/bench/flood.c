@@ -268,31 +268,38 @@ static int send_one(struct flood *flood, unsigned i) {
     return r;
 }
 
-static void prove_leases(struct flood *flood) {
-    for (unsigned i = 0; i < flood->kind->window; i++) {
-        struct lease_message message = LEASE_MESSAGE_INIT;
+/* Nothing else is waited for on a lease that is proven or has hung up: the reply comes on the bus. */
+static bool waits_for_challenge(const struct flood *flood, const struct slot *slot) {
+    return flood->kind->proves && slot->lease >= 0 && !slot->proved;
+}
 
-        if (flood->slots[i].lease < 0 || (flood->slots[i].proved && flood->kind->stays) ||
-            lease_client_receive(flood->slots[i].lease, &message) <= 0)
-            continue;
-        if (message.header.type == IOREGION_LEASE_CHALLENGE)
-            flood->slots[i].proved = lease_client_prove(flood->slots[i].lease, &message.challenge) >= 0;
-        lease_message_done(&message);
-    }
+static void prove_lease(struct slot *slot) {
+    struct lease_message message = LEASE_MESSAGE_INIT;
+    int r = lease_client_receive(slot->lease, &message);
+
+    if (r > 0 && message.header.type == IOREGION_LEASE_CHALLENGE)
+        slot->proved = lease_client_prove(slot->lease, &message.challenge) >= 0;
+    else if (r < 0)
+        slot->lease = slot_close(slot->lease);
+    lease_message_done(&message);
 }
 
 static int wait_for_news(struct flood *flood) {
     struct pollfd fds[2 + WINDOW_MAX] = {{STDIN_FILENO, POLLIN, 0},
                                          {sd_bus_get_fd(flood->bus), (short) sd_bus_get_events(flood->bus), 0}};
+    struct slot *slots[2 + WINDOW_MAX];
     nfds_t n = 2;
 
-    for (unsigned i = 0; i < flood->kind->window && flood->kind->proves; i++)
-        if (flood->slots[i].lease >= 0 && !(flood->slots[i].proved && flood->kind->stays))
-            fds[n++] = (struct pollfd){flood->slots[i].lease, POLLIN, 0};
+    for (struct slot *slot = flood->slots; slot < flood->slots + flood->kind->window; slot++)
+        if (waits_for_challenge(flood, slot)) {
+            slots[n] = slot;
+            fds[n++] = (struct pollfd){slot->lease, POLLIN, 0};
+        }
     if (poll(fds, n, 1000) < 0)
         return -errno;
-    if (flood->kind->proves)
-        prove_leases(flood);
+    for (nfds_t i = 2; i < n; i++)
+        if (fds[i].revents)
+            prove_lease(slots[i]);
     return 0;
 }
 
