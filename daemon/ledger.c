@@ -13,8 +13,8 @@
 
 /* What may come at once: so many seconds' worth. Who starts, or comes back after a crash, brings much. */
 static const uint64_t burst_nsec[SPENDINGS] = {
-    [SPEND_REGISTER] = 10 * SECOND_NSEC,
-    [SPEND_ATTACH] = 10 * SECOND_NSEC,
+    [SPEND_REGISTER] = 60 * SECOND_NSEC,
+    [SPEND_ATTACH] = 60 * SECOND_NSEC,
     [SPEND_LIST] = SECOND_NSEC,
 };
 

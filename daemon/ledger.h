@@ -39,7 +39,7 @@ int account_charge(struct account *account, enum charge what, uint64_t limit);
 void account_refund(struct account *account, enum charge what);
 
 /*
- * Spend @n, at @rate a second, with bursts of ten seconds' worth, of lists of one. -EDQUOT when not even one is left.
+ * Spend @n, at @rate a second, with bursts of a minute's worth, of lists of a second's. -EDQUOT when not even one is left.
  * Who asks for more than is left gets it, and has less the next time: a list can't be given in part.
  */
 int account_spend(struct account *account, enum spending what, uint32_t n, uint64_t rate, uint64_t now_usec);

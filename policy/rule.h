@@ -61,8 +61,8 @@ struct rule {
                             .regions_per_vm = 256,                                                                     \
                             .devices_per_unit = 16,                                                                    \
                             .vms_per_user = 64,                                                                        \
-                            .register_rate = 10,                                                                       \
-                            .attach_rate = 10,                                                                         \
+                            .register_rate = 2,                                                                        \
+                            .attach_rate = 2,                                                                          \
                             .list_rate = 10000})
 #define N_LIMITS 7
 

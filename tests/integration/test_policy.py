@@ -245,17 +245,17 @@ class Policy(rig.Case):
         self.wait_for_state(device, None)
 
     def test_attach_rate(self):
-        """Ten seconds' worth may come at once; slow machines see more of it come back meanwhile."""
+        """A minute's worth may come at once; slow machines see more of it come back meanwhile."""
         self.write_policy(self.changed(limits={**rig.POLICY['limits'], 'attach-rate': '1/s'}))
         self.manager('Reload')
         self.register()
-        self.assertGreaterEqual(self.until_refused('attach-rate: 1', self.attach_and_release), 10)
+        self.assertGreaterEqual(self.until_refused('attach-rate: 1', self.attach_and_release), 60)
         self.attach(user=rig.OTHER_USER)
 
     def test_register_rate(self):
-        self.write_policy(self.changed(limits={'register-rate': '1/s'}))
+        self.write_policy(self.changed(limits={'register-rate': '1/s', 'vms-per-user': 1000}))
         self.manager('Reload')
-        self.assertGreaterEqual(self.until_refused('register-rate: 1', lambda n: self.register(f'vm{n}')), 10)
+        self.assertGreaterEqual(self.until_refused('register-rate: 1', lambda n: self.register(f'vm{n}')), 60)
 
     def test_who_has_used_a_rate_up_is_not_challenged_again(self):
         """Until there is more for them. Nobody else's connection is known for it; and it is one rate, and not all."""
