@@ -35,7 +35,7 @@ struct kind {
     int (*fill)(struct flood *flood, unsigned slot, sd_bus_message **ret_call); /* NULL: a flood of its own */
     void (*prepare)(struct flood *flood);
     bool proves, unread, stays; /* stays: a lease is kept until its slot's next one is granted */
-    bool limited;               /* it has begun once its burst is over: when the broker's rate limit was met */
+    bool limited;               /* by a rate with a burst: it says when that is over */
 };
 
 struct flood {
@@ -52,7 +52,7 @@ struct flood {
         char name[64];
         unsigned n;
     } counts[16];
-    bool begun, refused;
+    bool limited;
     unsigned sent, *unanswered; /* unanswered: by silent devices, counted by another process */
     pid_t vmms;
 };
@@ -226,7 +226,11 @@ static int on_reply(sd_bus_message *reply, void *userdata, sd_bus_error *ret_err
     struct slot *slot = userdata;
 
     count(slot->flood, error ? error->name : "served");
-    slot->flood->refused |= sd_bus_error_has_name(error, "org.ioregion1.Error.QuotaExceeded");
+    if (slot->flood->kind->limited && !slot->flood->limited &&
+        sd_bus_error_has_name(error, "org.ioregion1.Error.QuotaExceeded")) {
+        slot->flood->limited = true;
+        flood_say("limited");
+    }
     slot->waits = slot->proved = false;
     if (!error && slot->flood->kind->stays) {
         slot_close(slot->kept);
@@ -260,11 +264,8 @@ static int send_one(struct flood *flood, unsigned i) {
         r = sd_bus_call_async(flood->bus, NULL, call, on_reply, &flood->slots[i], UINT64_MAX);
     flood->slots[i].waits = !flood->kind->unread;
     sd_bus_message_unref(call);
-    if (++flood->sent >= 100 && !flood->begun &&
-        (!flood->kind->limited || flood->refused || strcmp(flood->service, BROKER) != 0)) {
-        flood->begun = true;
+    if (++flood->sent == 100)
         flood_say("flooding");
-    }
     return r;
 }
 

@@ -4,8 +4,8 @@
 Who behaves reads a property, one call after the other. For each flood, three times: its calls and the flood go to the
 broker; both go to a trivial service on the same bus; the flood goes there, and its calls to the broker. The ratio is
 that of the first p99 to the second: what both services have in common is that their calls come in one queue. Where
-rates are limited, they are those of the policy's defaults, and what is measured comes after the burst that they allow.
-No descriptor may stay open after a flood.
+rates are limited, they are those of the policy's defaults, and what is measured comes after the burst that they allow;
+the second in which that comes has a ratio of its own. No descriptor may stay open after a flood.
 
 Under some floods another one that behaves attaches a device, gives it back, and so on, up to 80 times a second; what is
 compared with it is a call to the trivial service that has the same arguments, a descriptor among them. Behind devices
@@ -30,7 +30,8 @@ BROKER, ECHO = 'org.ioregion1', 'org.ioregion1.Echo'
 FLOODS = sys.argv[2:] or ['reads', 'unread', 'objects', 'fds', 'leases', 'register', 'forged', 'mute', 'churn',
                           'connections', 'silent']
 ATTACHED = {'reads', 'register', 'churn'}
-LIMITED = {'objects', 'register', 'churn', 'silent'}
+BURSTS = {'register', 'churn', 'silent'}
+LIMITED = {'objects', *BURSTS}
 POLICY = '/usr/local/etc/ioregiond/policy.d'
 
 RULES = {'version': 1, 'operators': [{'name': 'root', 'match': {'user': 'root'}}],
@@ -118,16 +119,19 @@ def attach(service, milliseconds):
     return measure(service, milliseconds, user='vmm', what='attach')
 
 
-def flood(kind, service, *measured):
-    """What it did to calls of each of these services, as they are measured; and the answers that it got."""
+def flood(kind, service, samples, *measured):
+    """The answers that it got; meanwhile calls to services are measured, one kind after the other."""
     program = client('stranger', 'flood', kind, service)
     program.expect('flooding')
-    figures = [function(name, 1000) for function, name in measured]
+    for name, function, called in measured:
+        if name == 'broker' and kind in BURSTS:
+            program.expect('limited')
+        samples[kind, name] += function(called, 1000)
     program.process.stdin.close()
     answers = json.loads(program.expect('{'))
     program.process.wait(LIMIT)
     program.process.stdout.close()
-    return figures, answers
+    return answers
 
 
 def p99(samples):
@@ -139,8 +143,8 @@ def inundate(kind, broker, samples, leaked):
     samples['quiet'] += measure(BROKER, 300)
     fds, rss = broker.fds(), broker.rss()
     attaches = kind in ATTACHED
-    (own, *attached), answers = flood(kind, BROKER, (measure, BROKER), *attaches * [(attach, BROKER)])
-    samples[kind, 'broker'] += own
+    answers = flood(kind, BROKER, samples, *(kind in BURSTS) * [('burst', measure, BROKER)],
+                    ('broker', measure, BROKER), *attaches * [('attach', attach, BROKER)])
     samples[kind, 'after'] += measure(BROKER, 300, delay=1000)
     leaked[kind, 'fds'] += broker.wait_for_fds(fds)
     leaked[kind, 'KiB'] += broker.rss() - rss
@@ -148,12 +152,8 @@ def inundate(kind, broker, samples, leaked):
         raise AssertionError(f'the flood met no limit: {answers}')
     if answers.get('unanswered') == 0:
         raise AssertionError('the guest had an answer of every device')
-    samples[kind, 'attach'] += sum(attached, [])
-    (echo, bystander, *attached), _ = flood(kind, ECHO, (measure, ECHO), (measure, BROKER),
-                                            *attaches * [(attach, ECHO)])
-    samples[kind, 'echo'] += echo
-    samples[kind, 'attach-echo'] += sum(attached, [])
-    samples[kind, 'bystander'] += bystander
+    flood(kind, ECHO, samples, ('echo', measure, ECHO), ('bystander', measure, BROKER),
+          *attaches * [('attach-echo', attach, ECHO)])
     return answers
 
 
@@ -168,10 +168,10 @@ def report(kind, rounds, samples, fds, kib, answers):
                       'us': [own, echo, bystander, quiet, after], 'fds': fds, 'kib': kib}), flush=True)
 
 
-def report_attaches(kind, rounds, samples):
-    own, echo = (p99(samples[kind, name]) for name in ('attach', 'attach-echo'))
-    print(f'{"flood-" + kind:18}{BUS_KIND:12} p99 of an attach {own} us, of its call to an echo {echo} us')
-    print(json.dumps({'bench': f'flood-{kind}-attach-{BUS_KIND}', 'ratio': round(own / echo, 3), 'rounds': rounds,
+def report_also(kind, what, rounds, own, echo):
+    own, echo = p99(own), p99(echo)
+    print(f'{"flood-" + kind:18}{BUS_KIND:12} p99 of {what} {own} us, at an echo {echo} us')
+    print(json.dumps({'bench': f'flood-{kind}-{what}-{BUS_KIND}', 'ratio': round(own / echo, 3), 'rounds': rounds,
                       'us': [own, echo]}), flush=True)
 
 
@@ -185,8 +185,10 @@ def main():
             answers[kind] = inundate(kind, broker, samples, leaked)
     for kind in FLOODS:
         report(kind, rounds, samples, leaked[kind, 'fds'], leaked[kind, 'KiB'], answers[kind])
+        if kind in BURSTS:
+            report_also(kind, 'burst', rounds, samples[kind, 'burst'], samples[kind, 'echo'])
         if kind in ATTACHED:
-            report_attaches(kind, rounds, samples)
+            report_also(kind, 'attach', rounds, samples[kind, 'attach'], samples[kind, 'attach-echo'])
     for program in clients:
         program.end(number=None)
         program.close()
