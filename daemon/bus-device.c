@@ -124,6 +124,6 @@ const sd_bus_vtable bus_device_vtable[] = {
 };
 
 int bus_add_devices(struct bus *bus) {
-    return sd_bus_add_fallback_vtable(bus->connection, NULL, BUS_PATH_VM, INTERFACE_DEVICE, bus_device_vtable, bus_find_device,
-                                      bus);
+    return sd_bus_add_fallback_vtable(bus->connection, NULL, BUS_PATH_VM, INTERFACE_DEVICE, bus_device_vtable,
+                                      bus_find_device, bus);
 }

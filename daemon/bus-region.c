@@ -92,6 +92,6 @@ const sd_bus_vtable bus_region_vtable[] = {
 };
 
 int bus_add_regions(struct bus *bus) {
-    return sd_bus_add_fallback_vtable(bus->connection, NULL, BUS_PATH_VM, INTERFACE_REGION, bus_region_vtable, bus_find_region,
-                                      bus);
+    return sd_bus_add_fallback_vtable(bus->connection, NULL, BUS_PATH_VM, INTERFACE_REGION, bus_region_vtable,
+                                      bus_find_region, bus);
 }

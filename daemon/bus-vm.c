@@ -106,7 +106,8 @@ const sd_bus_vtable bus_vm_vtable[] = {
 };
 
 int bus_add_vms(struct bus *bus) {
-    int r = sd_bus_add_fallback_vtable(bus->connection, NULL, BUS_PATH_VM, INTERFACE_VM, bus_vm_vtable, bus_find_vm, bus);
+    int r;
 
+    r = sd_bus_add_fallback_vtable(bus->connection, NULL, BUS_PATH_VM, INTERFACE_VM, bus_vm_vtable, bus_find_vm, bus);
     return r < 0 ? r : sd_bus_add_node_enumerator(bus->connection, NULL, BUS_PATH_VM, bus_enumerate, bus);
 }

@@ -91,7 +91,8 @@ static int read_cgroup(struct identity *identity, struct refusal *ret_refusal) {
     if (r != -ESRCH && r != -EPERM && r != -EACCES)
         return r;
     return refuse(ret_refusal, REFUSAL_BUSY,
-                  "/proc does not show process %d, and no systemd is on the bus to say which unit it runs in: try again",
+                  "/proc does not show process %d, and no systemd is on the bus to say which unit it runs in: "
+                  "try again",
                   (int) identity->pid);
 }
 

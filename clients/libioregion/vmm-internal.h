@@ -4,7 +4,8 @@
 
 /*
  * The VMM side, from the top: vmm.c follows the lease, vmm-exit.c takes exits apart, vmm-table.c finds the region of
- * an address, vmm-slots.c knows the guest's memory, vmm-channel.c decides who may use a channel and what its loss means, vmm-exchange.c sends and receives.
+ * an address, vmm-slots.c knows the guest's memory, vmm-channel.c decides who may use a channel and what its loss
+ * means, vmm-exchange.c sends and receives.
  *
  * Two kinds of threads meet here: the one that calls process() adds and removes, vCPU threads look up and exchange.
  */

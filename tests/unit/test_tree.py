@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What is to be found all over the tree: licences, and a test for each edge case."""
+"""What is to be found all over the tree: licences, short lines, and a test for each edge case."""
 
 import pathlib
 import re
@@ -31,6 +31,15 @@ class Licences(unittest.TestCase):
             named = [match[1] for match in map(re.compile(r'SPDX-License-Identifier: (\S+)').search, head) if match]
             self.assertEqual(len(named), 1, name)
             self.assertTrue((ROOT / f'LICENSES/{named[0]}.txt').exists(), name)
+
+
+class Lines(unittest.TestCase):
+    def test_c_has_120_columns(self):
+        shipped = [name for name in sources() if re.match(r'(?:clients|daemon|include|policy)/.*\.[ch]$', name)]
+        self.assertGreater(len(shipped), 150)
+        self.assertEqual([f'{name}:{number}' for name in shipped
+                          for number, line in enumerate((ROOT / name).read_text().splitlines(), 1) if len(line) > 120],
+                         [])
 
 
 class EdgeCases(unittest.TestCase):
