@@ -201,8 +201,6 @@ static int refuse_binding(struct vm *vm, int error, struct refusal *ret_refusal)
     case -EAGAIN:
         return refuse(ret_refusal, REFUSAL_BUSY, "the VMM of process %d holds its VM up: try again",
                       (int) vm->owner->pid);
-    case -ENOSPC:
-        return refuse(ret_refusal, REFUSAL_NO_DISPATCHER, "the VM has no place left on its buses: ask for vmm");
     default:
         return error;
     }

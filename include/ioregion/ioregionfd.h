@@ -160,9 +160,9 @@ struct ioregionfd_stats {
 /*
  * A VM handle. EBADF vm_fd is not open; EINVAL it is no VM's, or flags; ESRCH no such process;
  * EPERM its address space is not that of the VM; EBUSY there is a handle for this VM; EAGAIN its
- * VMM holds the VM up, or so it did when a former handle was closed; ENOSPC, EMFILE, ENFILE,
- * ENOMEM. The caller should close the VM descriptor: that one does keep the VM
- * alive.
+ * VMM holds the VM up, or so it did when a former handle was closed; EMFILE, ENFILE, ENOMEM. A
+ * handle takes no place on the buses that the VM uses, and is given where those are full. The
+ * caller should close the VM descriptor: that one does keep the VM alive.
  *
  * read() gives an event (struct ioregionfd_event) and never waits for one: EAGAIN without one, 0
  * when the VM is gone, EINVAL when there is no room; poll() tells POLLIN, and POLLHUP when the

@@ -234,6 +234,24 @@ static int set_zone(struct vm *vm, unsigned i, unsigned long request) {
     return ioctl(vm->fd, request, &zone) < 0 ? -errno : 0;
 }
 
+/* 15: a VM whose buses are full is bound all the same, though others may be on the bus that the handle marks */
+static void ranges_full_before_the_handle(void) {
+    unsigned zones = 0;
+    struct vm vm;
+
+    vm_new(&vm);
+    close(vm.handle);
+    while (set_zone(&vm, zones, KVM_REGISTER_COALESCED_MMIO) == 0)
+        zones++;
+    for (unsigned i = 0; i <= zones; i++)
+        CHECK_EQ(add_ioeventfd(&vm, 8 * i, 4, KVM_IOEVENTFD_FLAG_VIRTIO_CCW_NOTIFY), 0);
+    vm.handle = vm_bind(vm.fd, getpid());
+    CHECK(vm.handle >= 0);
+    CHECK_EQ(add(&vm, VM_MMIO, 16, 0), -ENOSPC);
+    CHECK_EQ(add(&vm, 0x300, 16, KVM_IOREGION_PIO), 0);
+    vm_free(&vm);
+}
+
 /* 15: a bus that is full of the VMM's own: nothing changes, and who leaves makes room */
 static void ranges_full_bus(void) {
     struct kvm_ioregion region = region_at(VM_MMIO, 16, 1, channel_new(0), 0);
@@ -294,5 +312,6 @@ static void ranges_tokens(void) {
 const struct test tests_ranges[] = {
     TEST(ranges_overlap), TEST(ranges_allowed), TEST(ranges_look_up), TEST(ranges_ioeventfd_first),
     TEST(ranges_ioeventfd_later), TEST(ranges_of_kvm), TEST(ranges_under_memory), TEST(ranges_memory_later),
-    TEST(ranges_quota), TEST(ranges_full_bus), TEST(ranges_many_ioeventfds), TEST(ranges_tokens), {0},
+    TEST(ranges_quota), TEST(ranges_full_bus), TEST(ranges_full_before_the_handle), TEST(ranges_many_ioeventfds),
+    TEST(ranges_tokens), {0},
 };
