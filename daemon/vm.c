@@ -130,7 +130,10 @@ static int check_vm_fd(int fd, struct refusal *ret_refusal) {
     return 0;
 }
 
-/* The kernel's, if it would do and can be had; else the VMM's. An adopted VM's VMM knows nothing of us. */
+/*
+ * The kernel's, if it would do and can be had; else the VMM's. An adopted VM's VMM knows nothing of us. A binding that
+ * the module refuses leads nowhere else: the VM is another's, or has a registration, or is to be tried again.
+ */
 static int choose_dispatcher(struct vm *vm, const struct register_request *request, unsigned allowed,
                              struct refusal *ret_refusal) {
     unsigned choice = request->dispatch & allowed;

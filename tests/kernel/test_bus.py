@@ -47,8 +47,9 @@ class Bus(rig.Case):
     def test_16_53_vm_of_another_process(self):
         """Its descriptor is all that it takes to make a VM's ioctls fail; ours would work, so who made it is asked."""
         fds = self.daemon.fds()
-        with self.refused('NotAVM'):
-            self.register(dispatch='kernel', vm_fd=Machine())
+        for dispatch in ('kernel', 'auto'):
+            with self.refused('NotAVM', 'not a VM of process'):
+                self.register(dispatch=dispatch, vm_fd=Machine())
         self.assertEqual((self.vm_names(), self.daemon.fds()), ([], fds))
 
 
