@@ -28,35 +28,6 @@ struct call *call_free(struct call *call) {
     return NULL;
 }
 
-int call_new(struct call **ret_call, struct bus *bus, sd_bus_message *message, sd_bus_error *ret_error) {
-    struct sender *sender;
-    struct call *call;
-
-    if (bus->n_calls >= CALLS_MAX)
-        return bus_error_refuse(ret_error, REFUSAL_BUSY, "%d calls wait for their answers; try again", CALLS_MAX);
-    sender = sender_enter(bus, sd_bus_message_get_sender(message));
-    if (!sender)
-        return -ENOMEM;
-    if (sender->n_calls > CALLS_OF_SENDER_MAX) {
-        sender_leave(sender);
-        return bus_error_refuse(ret_error, REFUSAL_BUSY, "%d calls of yours wait for their answers; try again",
-                                CALLS_OF_SENDER_MAX);
-    }
-    call = calloc(1, sizeof(*call));
-    if (!call) {
-        sender_leave(sender);
-        return -ENOMEM;
-    }
-    call->bus = bus;
-    call->sender = sender;
-    call->caller = &sender->caller;
-    call->message = sd_bus_message_ref(message);
-    TAILQ_INSERT_TAIL(&bus->calls, call, entry);
-    bus->n_calls++;
-    *ret_call = call;
-    return 0;
-}
-
 static void fail(struct call *call) {
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
     const struct audit_record record = {
@@ -109,9 +80,27 @@ static void proceed(struct call *call, int error) {
 }
 
 static void go_on(struct call *call, int error) {
-    TAILQ_REMOVE(&call->sender->asking, call, asking_entry);
+    if (call->asking)
+        TAILQ_REMOVE(&call->sender->asking, call, asking_entry);
     call->asking = false;
     proceed(call, error);
+}
+
+static int on_turn(sd_event_source *source, void *userdata) {
+    go_on(userdata, 0);
+    return 0;
+}
+
+/*
+ * Not from within the handler: there the message, and its descriptors, are still the bus's. On failure
+ * the call is gone.
+ */
+static int wait_for_turn(struct call *call) {
+    int r = sd_event_add_defer(call->bus->event, &call->turn, on_turn, call);
+
+    if (r < 0)
+        call_free(call);
+    return r < 0 ? r : 1;
 }
 
 static void on_caller(void *userdata, int error, struct caller *caller) {
@@ -127,13 +116,44 @@ static void on_caller(void *userdata, int error, struct caller *caller) {
     sender_leave(sender);
 }
 
-int call_new_known(struct call **ret_call, struct bus *bus, sd_bus_message *message, call_function_t next,
-                   sd_bus_error *ret_error) {
+static bool is_one_too_many(struct call *call) {
+    if (call->bus->n_calls > CALLS_MAX)
+        bus_error_refuse(&call->failure, REFUSAL_BUSY, "%d calls wait for their answers; try again", CALLS_MAX);
+    else if (call->sender->n_calls > CALLS_OF_SENDER_MAX)
+        bus_error_refuse(&call->failure, REFUSAL_BUSY, "%d calls of yours wait for their answers; try again",
+                         CALLS_OF_SENDER_MAX);
+    return sd_bus_error_is_set(&call->failure);
+}
+
+int call_new(struct call **ret_call, struct bus *bus, sd_bus_message *message) {
+    struct sender *sender = sender_enter(bus, sd_bus_message_get_sender(message));
+    struct call *call;
+
+    if (!sender)
+        return -ENOMEM;
+    call = calloc(1, sizeof(*call));
+    if (!call) {
+        sender_leave(sender);
+        return -ENOMEM;
+    }
+    call->bus = bus;
+    call->sender = sender;
+    call->caller = &sender->caller;
+    call->message = sd_bus_message_ref(message);
+    TAILQ_INSERT_TAIL(&bus->calls, call, entry);
+    bus->n_calls++;
+    if (is_one_too_many(call))
+        return wait_for_turn(call);
+    *ret_call = call;
+    return 0;
+}
+
+int call_new_known(struct call **ret_call, struct bus *bus, sd_bus_message *message, call_function_t next) {
     struct call *call;
     int r;
 
-    r = call_new(&call, bus, message, ret_error);
-    if (r < 0)
+    r = call_new(&call, bus, message);
+    if (r != 0)
         return r;
     call->next = next;
     if (!sender_is_known(call->sender) && !call->sender->query)
@@ -148,28 +168,16 @@ int call_new_known(struct call **ret_call, struct bus *bus, sd_bus_message *mess
     return 0;
 }
 
-static int on_turn(sd_event_source *source, void *userdata) {
-    go_on(userdata, 0);
-    return 0;
-}
-
-/* Never from within the handler: there the message, and its descriptors, are still the bus's. */
 int call_begin(struct call *call) {
-    int r = 0;
-
-    if (sender_is_known(call->sender))
-        r = sd_event_add_defer(call->bus->event, &call->turn, on_turn, call);
-    if (r < 0)
-        call_free(call);
-    return r < 0 ? r : 1;
+    return sender_is_known(call->sender) ? wait_for_turn(call) : 1;
 }
 
-int call_new_operator(struct bus *bus, sd_bus_message *message, call_function_t next, sd_bus_error *ret_error) {
+int call_new_operator(struct bus *bus, sd_bus_message *message, call_function_t next) {
     struct call *call;
     int r;
 
-    r = call_new_known(&call, bus, message, next, ret_error);
-    if (r < 0)
+    r = call_new_known(&call, bus, message, next);
+    if (r != 0)
         return r;
     call->operators_only = true;
     return call_begin(call);

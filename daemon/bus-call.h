@@ -11,7 +11,8 @@
 #include "bus.h"
 
 /*
- * Calls that wait for something: of one connection to the bus, and of all together. One more is answered with Busy.
+ * Calls that wait for something: of one connection to the bus, and of all together. One more is answered with Busy,
+ * and waits for no more than its turn.
  * A user has some hundreds of connections at most.
  */
 #define CALLS_OF_SENDER_MAX 32
@@ -30,28 +31,27 @@ struct call {
     bool asking;                 /* who the caller is */
     const struct caller *caller; /* the sender's; uid is -1 while not known */
     call_function_t next;        /* when the caller is known */
-    sd_event_source *turn;       /* it is, and the handler has returned */
+    sd_event_source *turn;       /* it is, or need not be, and the handler has returned */
     bool operators_only;
     struct admission *admission;
     char *vm, *device;    /* what it is about, for the audit; NULL for not known */
     sd_bus_error failure; /* a refusal that waits for the caller to be known */
 };
 
-/* A call that any caller may make. */
-int call_new(struct call **ret_call, struct bus *bus, sd_bus_message *message, sd_bus_error *ret_error);
+/* A call that any caller may make. 1, to be returned from the method handler: it is one too many, and refused. */
+int call_new(struct call **ret_call, struct bus *bus, sd_bus_message *message);
 /*
  * The same, and ask who the caller is, where that is not known; then @next. When that fails, a pending admission is
  * cancelled, and refused.
  */
-int call_new_known(struct call **ret_call, struct bus *bus, sd_bus_message *message, call_function_t next,
-                   sd_bus_error *ret_error);
+int call_new_known(struct call **ret_call, struct bus *bus, sd_bus_message *message, call_function_t next);
 /*
  * What the handler had to do first is done: once it has returned, and the caller is known, @next comes. To be returned
  * from a method handler; after an error the call is gone.
  */
 int call_begin(struct call *call);
 /* For operators: everyone else is refused. To be returned from a method handler. */
-int call_new_operator(struct bus *bus, sd_bus_message *message, call_function_t next, sd_bus_error *ret_error);
+int call_new_operator(struct bus *bus, sd_bus_message *message, call_function_t next);
 
 void call_reply(struct call *call, const char *types, ...);
 void call_reply_message(struct call *call, sd_bus_message *reply);

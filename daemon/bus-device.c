@@ -96,13 +96,13 @@ static void revoke_device(struct call *call) {
 static int method_detach(sd_bus_message *message, void *userdata, sd_bus_error *ret_error) {
     const struct device *device = userdata;
 
-    return call_new_operator(device->vm->broker->watcher_userdata, message, detach_device, ret_error);
+    return call_new_operator(device->vm->broker->watcher_userdata, message, detach_device);
 }
 
 static int method_revoke(sd_bus_message *message, void *userdata, sd_bus_error *ret_error) {
     const struct device *device = userdata;
 
-    return call_new_operator(device->vm->broker->watcher_userdata, message, revoke_device, ret_error);
+    return call_new_operator(device->vm->broker->watcher_userdata, message, revoke_device);
 }
 
 const sd_bus_vtable bus_device_vtable[] = {

@@ -149,28 +149,28 @@ static void get_managed_objects(struct call *call) {
         list(call, "{oa{sa{sv}}}", append_managed_objects);
 }
 
-static int when_known(sd_bus_message *message, struct bus *bus, call_function_t next, sd_bus_error *ret_error) {
+static int when_known(sd_bus_message *message, struct bus *bus, call_function_t next) {
     struct call *call;
-    int r = call_new_known(&call, bus, message, next, ret_error);
+    int r = call_new_known(&call, bus, message, next);
 
-    return r < 0 ? r : call_begin(call);
+    return r != 0 ? r : call_begin(call);
 }
 
 int bus_list_vms(sd_bus_message *message, void *userdata, sd_bus_error *ret_error) {
-    return when_known(message, userdata, list_vms, ret_error);
+    return when_known(message, userdata, list_vms);
 }
 
 int bus_list_devices(sd_bus_message *message, void *userdata, sd_bus_error *ret_error) {
-    return when_known(message, userdata, list_devices, ret_error);
+    return when_known(message, userdata, list_devices);
 }
 
 int bus_list_regions(sd_bus_message *message, void *userdata, sd_bus_error *ret_error) {
-    return when_known(message, userdata, list_regions, ret_error);
+    return when_known(message, userdata, list_regions);
 }
 
 int bus_get_managed_objects(sd_bus_message *message, void *userdata, sd_bus_error *ret_error) {
     if (!sd_bus_message_is_method_call(message, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects") ||
         strcmp(sd_bus_message_get_path(message), BUS_PATH) != 0 || !sd_bus_message_is_empty(message))
         return 0; /* sd-bus goes on with it, and says that there is no such thing */
-    return when_known(message, userdata, get_managed_objects, ret_error);
+    return when_known(message, userdata, get_managed_objects);
 }

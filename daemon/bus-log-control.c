@@ -64,7 +64,7 @@ static void set_property(struct call *call) {
 static int on_message(sd_bus_message *message, void *userdata, sd_bus_error *ret_error) {
     if (!sd_bus_message_is_method_call(message, "org.freedesktop.DBus.Properties", "Set"))
         return 0;
-    return call_new_operator(userdata, message, set_property, ret_error);
+    return call_new_operator(userdata, message, set_property);
 }
 
 static const sd_bus_vtable vtable[] = {

@@ -91,8 +91,8 @@ static int method_register_vm(sd_bus_message *message, void *userdata, sd_bus_er
     struct call *call;
     int r;
 
-    r = call_new_known(&call, bus, message, caller_is_known, ret_error);
-    if (r < 0)
+    r = call_new_known(&call, bus, message, caller_is_known);
+    if (r != 0)
         return r;
     r = parse_register_vm(message, &request, &lease, &failure);
     if (r >= 0)
@@ -112,8 +112,8 @@ static int method_attach_device(sd_bus_message *message, void *userdata, sd_bus_
     struct call *call;
     int r;
 
-    r = call_new_known(&call, bus, message, caller_is_known, ret_error);
-    if (r < 0)
+    r = call_new_known(&call, bus, message, caller_is_known);
+    if (r != 0)
         return r;
     r = parse_attach_device(message, &request, &lease, &failure);
     if (r >= 0) {
@@ -151,15 +151,15 @@ static void reload_and_revoke(struct call *call) {
 }
 
 static int method_reload(sd_bus_message *message, void *userdata, sd_bus_error *ret_error) {
-    return call_new_operator(userdata, message, reload_and_keep, ret_error);
+    return call_new_operator(userdata, message, reload_and_keep);
 }
 
 static int method_reload_and_revoke(sd_bus_message *message, void *userdata, sd_bus_error *ret_error) {
-    return call_new_operator(userdata, message, reload_and_revoke, ret_error);
+    return call_new_operator(userdata, message, reload_and_revoke);
 }
 
 static int method_explain_access(sd_bus_message *message, void *userdata, sd_bus_error *ret_error) {
-    return call_new_operator(userdata, message, bus_explain_access, ret_error);
+    return call_new_operator(userdata, message, bus_explain_access);
 }
 
 static int get_version(sd_bus *connection, const char *path, const char *interface, const char *property,

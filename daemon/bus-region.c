@@ -66,8 +66,8 @@ static int method_get_statistics(sd_bus_message *message, void *userdata, sd_bus
     struct call *call;
     int r;
 
-    r = call_new(&call, region->device->vm->broker->watcher_userdata, message, ret_error);
-    if (r < 0)
+    r = call_new(&call, region->device->vm->broker->watcher_userdata, message);
+    if (r != 0)
         return r;
     r = region_statistics(region, on_statistics, call);
     if (r < 0) {

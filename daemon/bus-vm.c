@@ -86,7 +86,7 @@ static void unregister(struct call *call) {
 static int method_unregister(sd_bus_message *message, void *userdata, sd_bus_error *ret_error) {
     const struct vm *vm = userdata;
 
-    return call_new_operator(vm->broker->watcher_userdata, message, unregister, ret_error);
+    return call_new_operator(vm->broker->watcher_userdata, message, unregister);
 }
 
 const sd_bus_vtable bus_vm_vtable[] = {
