@@ -44,6 +44,18 @@ struct rig {
     struct call *waiting; /* the last call that went on, and has no answer yet */
 };
 
+int __real_sd_event_add_defer(sd_event *event, sd_event_source **ret_source, sd_event_handler_t handler,
+                              void *userdata);
+int __wrap_sd_event_add_defer(sd_event *event, sd_event_source **ret_source, sd_event_handler_t handler,
+                              void *userdata);
+
+static bool out_of_memory;
+
+int __wrap_sd_event_add_defer(sd_event *event, sd_event_source **ret_source, sd_event_handler_t handler,
+                              void *userdata) {
+    return out_of_memory ? -ENOMEM : __real_sd_event_add_defer(event, ret_source, handler, userdata);
+}
+
 int __real_sd_bus_send(sd_bus *bus, sd_bus_message *message, uint64_t *ret_cookie);
 int __wrap_sd_bus_send(sd_bus *bus, sd_bus_message *message, uint64_t *ret_cookie);
 
@@ -276,11 +288,33 @@ static void busy_with_everybody_has_its_turn(void **state) {
     rig_free(rig);
 }
 
+/* No memory for a turn: the call is told so at once, and nothing of it is left. */
+static void memory_runs_out(void **state) {
+    struct rig *rig = rig_new();
+    struct asked asked;
+
+    make_known(rig, ME);
+    for (unsigned i = 0; i < 2; i++) {
+        rig->refuse = i > 0;
+        out_of_memory = true;
+        ask(rig, &asked, ME);
+        hand_over(rig);
+        out_of_memory = false;
+        assert_int_equal(rig->bus->n_calls, 0);
+        settle(rig);
+        expect_error(&asked, "org.freedesktop.DBus.Error.NoMemory", "");
+    }
+    rig->refuse = false;
+    make_known(rig, ME);
+    rig_free(rig);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_refusal_has_its_turn),
         cmocka_unit_test(busy_has_its_turn),
         cmocka_unit_test(busy_with_everybody_has_its_turn),
+        cmocka_unit_test(memory_runs_out),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
