@@ -92,8 +92,8 @@ static int on_turn(sd_event_source *source, void *userdata) {
 }
 
 /*
- * Not from within the handler: there the message, and its descriptors, are still the bus's. On failure
- * the call is gone.
+ * Not from within the handler: there the message, and its descriptors, are still the bus's. On failure the call is
+ * gone.
  */
 static int wait_for_turn(struct call *call) {
     int r = sd_event_add_defer(call->bus->event, &call->turn, on_turn, call);
@@ -204,4 +204,14 @@ void call_reply(struct call *call, const char *types, ...) {
 void call_reply_message(struct call *call, sd_bus_message *reply) {
     call_free(call);
     sd_bus_send(NULL, reply, NULL); /* nobody there to read it: no matter */
+}
+
+void bus_end_calls(struct bus *bus) {
+    struct call *call;
+
+    while ((call = TAILQ_FIRST(&bus->calls)))
+        if (sd_bus_error_is_set(&call->failure))
+            fail(call);
+        else
+            call_free(call);
 }

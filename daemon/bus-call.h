@@ -58,7 +58,9 @@ void call_reply_message(struct call *call, sd_bus_message *reply);
 /* @error is taken; where it is not set, @r makes it. Sent when the caller is known, so that the audit can name it. */
 void call_refuse(struct call *call, int r, sd_bus_error *error);
 
-/* Without a reply: the daemon ends. */
+/* Without a reply. */
 struct call *call_free(struct call *call);
+/* The daemon ends: who is refused is told so, whether it is known who that is or not; the others hear nothing. */
+void bus_end_calls(struct bus *bus);
 
 #endif

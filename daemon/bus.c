@@ -141,12 +141,9 @@ int bus_new(struct bus **ret_bus, sd_event *event, const char *policy_directory)
 }
 
 struct bus *bus_free(struct bus *bus) {
-    struct call *call;
-
     if (!bus)
         return NULL;
-    while ((call = TAILQ_FIRST(&bus->calls)))
-        call_free(call);
+    bus_end_calls(bus);
     bus_forget_senders(bus);
     sd_event_source_disable_unref(bus->retry);
     sd_event_source_disable_unref(bus->counts);

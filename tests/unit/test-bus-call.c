@@ -309,12 +309,39 @@ static void memory_runs_out(void **state) {
     rig_free(rig);
 }
 
+/* A daemon that ends in between: who is refused hears of it, be it in the next turn or once it is known who it is. */
+static void the_end_comes_first(void **state) {
+    struct asked stranger, known, waiting;
+    struct rig *rig = rig_new();
+
+    make_known(rig, ME);
+    ask(rig, &waiting, ME);
+    settle(rig);
+    assert_non_null(rig->waiting);
+    rig->refuse = rig->silent = true;
+    ask(rig, &stranger, ":1.8");
+    settle(rig);
+    ask(rig, &known, ME);
+    hand_over(rig);
+    assert_int_equal(stranger.replies + known.replies, 0);
+    assert_int_equal(rig->bus->n_calls, 3);
+
+    hurried = -1;
+    rig->bus = bus_free(rig->bus);
+    listen_to_the_daemon(rig);
+    expect_error(&stranger, "org.ioregion1.Error.NoSuchVM", "no VM like this");
+    expect_error(&known, "org.ioregion1.Error.NoSuchVM", "no VM like this");
+    expect_error(&waiting, SD_BUS_ERROR_NO_REPLY, "");
+    rig_free(rig);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_refusal_has_its_turn),
         cmocka_unit_test(busy_has_its_turn),
         cmocka_unit_test(busy_with_everybody_has_its_turn),
         cmocka_unit_test(memory_runs_out),
+        cmocka_unit_test(the_end_comes_first),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
