@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -244,6 +245,56 @@ static void a_dead_process_proves_nothing(void **state) {
     rig_free(rig);
 }
 
+/* In a namespace of its own, as in a container, with a lease from outside: there its maker has no number. */
+static bool refuses_a_stranger(int lease) {
+    struct client client = {.lease = -1};
+    struct rig *rig = rig_new(NULL);
+    bool closed;
+
+    client_register_on(rig, &client, "vm", lease);
+    closed = fcntl(lease, F_GETFD) < 0;
+    rig_free(rig);
+    return closed && client.outcome.replied && client.outcome.kind == REFUSAL_IDENTITY_UNPROVEN &&
+           strstr(client.outcome.text, "not to be seen here");
+}
+
+static int exit_status(pid_t child) {
+    int status;
+
+    return waitpid(child, &status, 0) == child && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* 53: who made the lease is in no process table that we can look into */
+static void a_process_of_another_namespace_proves_nothing(void **state) {
+    enum { REFUSED, BELIEVED, NO_NAMESPACE };
+    pid_t outer, inner;
+    int pair[2], told;
+    char byte;
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+    outer = fork();
+    if (outer == 0) {
+        close(pair[0]);
+        if (unshare(CLONE_NEWPID) < 0)
+            _exit(NO_NAMESPACE);
+        inner = fork();
+        if (inner == 0)
+            _exit(refuses_a_stranger(pair[1]) ? REFUSED : BELIEVED);
+        close(pair[1]);
+        _exit(exit_status(inner));
+    }
+    close(pair[1]);
+    told = exit_status(outer);
+    if (told == NO_NAMESPACE) {
+        close(pair[0]);
+        print_message("this account may make no namespace of processes\n");
+        skip();
+    }
+    assert_int_equal(told, REFUSED);
+    assert_int_equal(recv(pair[0], &byte, 1, MSG_DONTWAIT), 0); /* and no challenge came */
+    close(pair[0]);
+}
+
 static bool four_have_replied(void *userdata) {
     const struct client *clients = userdata;
 
@@ -276,6 +327,7 @@ int main(void) {
         cmocka_unit_test(the_bus_must_agree),
         cmocka_unit_test(a_child_proves_for_its_parent),
         cmocka_unit_test(a_dead_process_proves_nothing),
+        cmocka_unit_test(a_process_of_another_namespace_proves_nothing),
         cmocka_unit_test(proofs_are_bounded),
     };
 
