@@ -2,6 +2,7 @@
 """52: the broker is killed at every step of every transaction; then all or nothing of it is there, and nothing leaks."""
 
 import contextlib
+import select
 import signal
 
 import rig
@@ -14,6 +15,12 @@ KILLED = 99  # as killed-at.c says
 PRELOAD = {'LD_PRELOAD': f'{rig.BUILD}/tests/integration/killed-at.so',
            'ASAN_OPTIONS': 'verify_asan_link_order=0'}
 ENOUGH = 500  # steps; no transaction has as many
+
+
+def has_ended(sock):
+    poll = select.poll()
+    poll.register(sock, 0)
+    return bool(poll.poll(0))
 
 
 class Kills(service.Case):
@@ -160,6 +167,29 @@ class Kills(service.Case):
         self.assertGreater(step, 20, 'there was something to die of')
         self.restart()  # that one would die yet
         self.assertEqual((self.everything(), self.daemon.names()), (before, names))
+
+    def test_52_64_refused_state(self):
+        """The descriptors that it was about are closed in order: at no step is the VM gone and a device is not."""
+        self.start_with_vm()
+        devices = [self.attach(name=f'd{i}', regions=[region('mmio', BASE + 0x1000 * i, 1)]) for i in range(2)]
+        parts = [device.lease for device in devices]
+        if rig.DISPATCH == 'vmm':  # else channels are the module's, and end with its handle
+            parts += [device.channels[0] for device in devices]
+        self.daemon.end()
+        with open(f'{self.daemon.runtime}/vm/vm.json', 'r+') as file:
+            file.truncate(100)
+        seen = []
+        for step in range(1, ENOUGH):
+            self.daemon.launch(KILL_AT=str(step), KILL_EARLY='1', **PRELOAD)
+            if self.daemon.wait_for(b'READY=1'):
+                break
+            self.assertEqual(self.daemon.wait(), KILLED, self.daemon.log())
+            seen.append((sum(map(has_ended, parts)), has_ended(self.vmm.lease)))
+        self.assertEqual(seen[0], (0, False))
+        self.assertEqual([n for n, vm_ended in seen if vm_ended and n < len(parts)], [])
+        self.assertIn((len(parts), False), seen, 'it was seen in between')
+        self.restart()  # that one would die yet
+        self.assertEqual((has_ended(self.vmm.lease), self.daemon.names(), self.daemon.state()), (True, [], []))
 
     def test_52_reload(self):
         self.start_with_vm()

@@ -220,6 +220,8 @@ class State(Case):
             self.assertIsNone(protocol.receive(lease))
         self.assertEqual(protocol.receive_packet(self.device.channels[0]), b'')
         self.assertEqual((self.daemon.names(), self.daemon.state()), (['v3'], ['other.json']))
+        self.assertEqual([message['FDNAME'] for message in self.daemon.messages if 'FDSTOREREMOVE' in message],
+                         ['d2', 'v1'], 'devices first, as when a VM ends')
         self.restart()
         self.assertEqual(self.vm_names(), ['other'])
         self.assertEqual(self.daemon.log().count(why), 1, 'once')
