@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <syslog.h>
@@ -194,6 +195,20 @@ static bool is_file_of(const char *name, const char *vm) {
     return strncmp(name, vm, length) == 0 && strcmp(name + length, SUFFIX) == 0;
 }
 
+/* What can't be read does not say whose it was: the file's name does. */
+static void audit_refusal(const char *file) {
+    char vm[NAME_MAX + 1], *suffix;
+    const struct audit_record record = {.vm = vm, .uid = (uid_t) -1, .reason = "its state was refused"};
+
+    snprintf(vm, sizeof(vm), "%s", file);
+    suffix = strrchr(vm, '.');
+    if (!suffix || strcmp(suffix, SUFFIX) != 0)
+        return;
+    *suffix = '\0';
+    if (name_is_valid(vm))
+        audit(AUDIT_UNREGISTER, &record);
+}
+
 static int read_file(struct persist *persist, const char *name, struct vm **ret_vm) {
     _cleanup_(freep) char *text = NULL, *error = NULL;
     struct vm *vm;
@@ -208,11 +223,13 @@ static int read_file(struct persist *persist, const char *name, struct vm **ret_
     if (r < 0) {
         journal_log(LOG_ERR, "the state of a VM is refused, and its descriptors are closed: %s",
                     error ?: strerrordesc_np(-r));
+        audit_refusal(name);
         return r;
     }
     if (!is_file_of(name, vm->name)) {
         journal_log(LOG_ERR, "the state of a VM is refused, and its descriptors are closed: %s is of VM %s", name,
                     vm->name);
+        vm_audit_loss(vm);
         vm_free(vm);
         return -EBADMSG;
     }

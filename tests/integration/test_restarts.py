@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 
@@ -13,6 +14,7 @@ from protocol import Event, Type
 from rig import region
 from service import FIRST_FD, Case
 
+DETACHED, UNREGISTERED = ['detach: device dev on vm vm'], ['unregister: vm vm']
 FIRST, SECOND = 0xd0000000, 0xd0001000
 
 
@@ -212,10 +214,12 @@ class State(Case):
         with open(self.file) as file:
             self.text = file.read()
 
-    def check_refused(self, why):
+    def check_refused(self, why, trail=UNREGISTERED):
+        """Nothing of it is left, and that much of what was granted is seen to end."""
         self.daemon.start()
         self.assertEqual(self.vm_names(), ['other'])
         self.assertIn(why, self.daemon.log())
+        self.assertEqual(re.findall(r'(detach: device \w+ on vm \w+|unregister: vm \w+) .*\(', self.daemon.log()), trail)
         for lease in (self.vmm.lease, self.device.lease):
             self.assertIsNone(protocol.receive(lease))
         self.assertEqual(protocol.receive_packet(self.device.channels[0]), b'')
@@ -242,17 +246,28 @@ class State(Case):
         self.write(self.text.replace('"attached"', '"detached"'))
         self.check_refused('unknown "detached"')
 
+    def test_64_not_of_a_vm(self):
+        """A file that no broker wrote is nobody's end."""
+        for name in ('.json', 'json', 'a b.json', 'vm.text', f'{"a" * 65}.json'):
+            with open(f'{self.daemon.runtime}/vm/{name}', 'w') as file:
+                file.write('nothing')
+        self.daemon.start()
+        self.assertEqual(self.daemon.log().count('the state of a VM is refused'), 4)
+        self.assertNotIn('unregister:', self.daemon.log())
+        self.exchange(self.vmm, self.device)
+        self.assertEqual(self.daemon.state(), ['other.json', 'vm.json'])
+
     def test_64_newer(self):
         self.write(self.text.replace('"version":1', '"version":2,"more":[]'))
         self.check_refused('version 2 is not known; this program reads version 1')
 
     def test_64_another_name(self):
         os.rename(self.file, f'{self.daemon.runtime}/vm/else.json')
-        self.check_refused('else.json is of VM vm')
+        self.check_refused('else.json is of VM vm', [*DETACHED, *UNREGISTERED])
 
     def test_64_no_file(self):
         os.unlink(self.file)
-        self.check_refused('hung up on 2 others')
+        self.check_refused('hung up on 2 others', [])
 
     def test_64_half_a_file(self):
         """That it was in the middle of means nothing."""
@@ -268,20 +283,13 @@ class State(Case):
         state = json.loads(self.text)
         state['lease'] += 2
         self.write(json.dumps(state))
-        self.check_refused('VM vm ends: what it lives by did not come back')
-        self.check_trail()
+        self.check_refused('VM vm ends: what it lives by did not come back', [*DETACHED, *UNREGISTERED])
 
     def test_another_owner(self):
         state = json.loads(self.text)
         state['owner']['pid'] += 1
         self.write(json.dumps(state))
-        self.check_refused('VM vm ends, as it is not as it was left: Stale file handle')
-        self.check_trail()
-
-    def check_trail(self):
-        """What was granted is seen to end."""
-        for record in ('detach: device dev on vm vm ', 'unregister: vm vm '):
-            self.assertEqual(self.daemon.log().count(record), 1, record)
+        self.check_refused('VM vm ends, as it is not as it was left: Stale file handle', [*DETACHED, *UNREGISTERED])
 
     def test_descriptors_of_nobody(self):
         ours, theirs = socket.socketpair()
