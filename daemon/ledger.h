@@ -39,8 +39,8 @@ int account_charge(struct account *account, enum charge what, uint64_t limit);
 void account_refund(struct account *account, enum charge what);
 
 /*
- * Spend @n, at @rate a second, with bursts of a minute's worth, of lists of a second's. -EDQUOT when not even one is left.
- * Who asks for more than is left gets it, and has less the next time: a list can't be given in part.
+ * Spend @n, at @rate a second, with bursts of a minute's worth, of lists of a second's. -EDQUOT when not even one is
+ * left. Who asks for more than is left gets it, and has less the next time: a list can't be given in part.
  */
 int account_spend(struct account *account, enum spending what, uint32_t n, uint64_t rate, uint64_t now_usec);
 /* After -EDQUOT: before that it comes again, at this rate, whatever else is spent. UINT64_MAX for ever. */
