@@ -131,8 +131,8 @@ static void test_limits(void **state) {
     assert_int_equal(l->regions_per_vm, 256);
     assert_int_equal(l->devices_per_unit, 16);
     assert_int_equal(l->vms_per_user, 64);
-    assert_int_equal(l->register_rate, 10);
-    assert_int_equal(l->attach_rate, 10);
+    assert_int_equal(l->register_rate, 2);
+    assert_int_equal(l->attach_rate, 2);
     assert_int_equal(l->list_rate, 10000);
     l = policy_limits(set);
     assert_int_equal(l->vms, 1);
