@@ -11,6 +11,7 @@ outside. The test, in Python or any other language, starts all else as units. Sa
 """
 
 import contextlib
+import ctypes
 import os
 import re
 import selectors
@@ -235,14 +236,33 @@ def read(path):
 
 
 def interrupt(*arguments):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: now all is ended in order
     raise KeyboardInterrupt
+
+
+def step_aside():
+    """Go on in a process that ends the container in order, whatever ends this one, which passes on how it went.
+
+    meson, for one, has half a second of patience with what it ends, and then kills the group.
+    """
+    front = os.getpid()
+    worker = os.fork()
+    if worker:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: os.kill(worker, signal.SIGTERM))
+        sys.exit(os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]))
+    signal.signal(signal.SIGTERM, interrupt)
+    os.setsid()
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+    if os.getppid() != front:
+        sys.exit(1)
 
 
 def main():
     obstacle = find_obstacle()
     if obstacle:
         skip(obstacle)
-    signal.signal(signal.SIGTERM, interrupt)
+    step_aside()
     test = os.path.relpath(os.path.realpath(sys.argv[1]), SOURCE)
     with tempfile.TemporaryDirectory(prefix='ioregion-system-') as directory, Groups(NAME) as groups:
         os.chmod(directory, 0o755)
