@@ -29,10 +29,10 @@ class Container(unittest.TestCase):
         self.addCleanup(directory.cleanup)
         self.directory = directory.name
 
-    def boot(self):
+    def boot(self, *wrapper, **environment):
         self.process = subprocess.Popen(
-            [sys.executable, f'{HERE}/container.py', __file__, 'wait'], start_new_session=True,
-            env={**os.environ, 'IOREGION_UNSHARED': self.unshared, 'TMPDIR': self.directory},
+            [*wrapper, sys.executable, f'{HERE}/container.py', __file__, 'wait'], start_new_session=True,
+            env={**os.environ, 'IOREGION_UNSHARED': self.unshared, 'TMPDIR': self.directory, **environment},
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         self.addCleanup(self.process.stdout.close)
         self.addCleanup(self.process.wait, LIMIT)
@@ -74,6 +74,10 @@ class Container(unittest.TestCase):
 
 class Unshared(Container):
     unshared = '1'
+
+    def test_whatever_the_environment_says(self):
+        """In a mount namespace of its own, so that this machine keeps its root where it is mistaken for a container."""
+        self.boot('unshare', '--mount', UNSHARED='1')
 
 
 def wait():
