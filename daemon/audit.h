@@ -2,7 +2,7 @@
 #ifndef DAEMON_AUDIT_H
 #define DAEMON_AUDIT_H
 
-/* Records of the audit trail about VMs and devices, made before anybody is told. @rule and @reason may be NULL. */
+/* Records of the audit trail about VMs and devices, made before the bus is told. @rule and @reason may be NULL. */
 
 #include "journal.h"
 #include "registry.h"

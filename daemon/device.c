@@ -42,9 +42,9 @@ static void device_set_state(struct device *device, enum device_state state, con
     device->last_error = reason;
     device->grace = sd_event_source_disable_unref(device->grace);
     device_save(device);
+    device_audit(device, AUDIT_FAILURE, NULL, reason);
     device_cut(device);
     broker->watcher->device_changed(broker->watcher_userdata, device);
-    device_audit(device, AUDIT_FAILURE, NULL, reason);
 }
 
 static int on_grace_over(sd_event_source *source, uint64_t usec, void *userdata) {
