@@ -40,10 +40,12 @@ static void fail(struct call *call) {
     };
 
     audit(AUDIT_DENY, &record);
-    if (sd_bus_message_new_method_error(call->message, &reply, &call->failure) >= 0)
+    if (sd_bus_message_new_method_error(call->message, &reply, &call->failure) >= 0) {
         call_reply_message(call, reply);
-    else
-        call_free(call);
+        return;
+    }
+    sd_bus_reply_method_errno(call->message, -ENOMEM, NULL); /* nobody is to wait for what does not come */
+    call_free(call);
 }
 
 void call_refuse(struct call *call, int r, sd_bus_error *error) {
