@@ -4,8 +4,11 @@
 
 import copy
 import json
+import os
 import pathlib
 import re
+import subprocess
+import tempfile
 import unittest
 
 import tap
@@ -17,6 +20,8 @@ except ImportError:
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 READER = ROOT / 'clients/ioregionctl/description.c'
+PROGRAM = pathlib.Path(os.environ.get('IOREGION_BUILD', ROOT / 'build')) / 'clients/ioregionctl/ioregionctl'
+LIMIT = 20  # seconds
 
 
 def read(path):
@@ -39,10 +44,37 @@ class Schema(unittest.TestCase):
             with self.subTest(path.name):
                 self.assertEqual([error.message for error in self.validator.iter_errors(read(path))], [])
 
-    def refuse(self, change):
+    def is_read(self, description):
+        """By the reader: what it understands, it would attach, if there were somebody to keep the descriptors."""
+        with tempfile.NamedTemporaryFile('w', suffix='.json') as file:
+            json.dump(description, file)
+            file.flush()
+            said = subprocess.run([PROGRAM, 'attach', 'vm', 'device', '--description', file.name], timeout=LIMIT,
+                                  env={key: value for key, value in os.environ.items() if key != 'NOTIFY_SOCKET'},
+                                  stderr=subprocess.PIPE, text=True).stderr
+            self.assertRegex(said, f'{file.name}:1:|there is no service manager')
+        return 'there is no service manager' in said
+
+    def judge(self, change, good):
         description = copy.deepcopy(read('units/uart.json'))
         change(description, description['regions'][0])
-        self.assertFalse(self.validator.is_valid(description), description)
+        self.assertEqual((self.validator.is_valid(description), self.is_read(description)), (good, good), description)
+
+    def accept(self, change):
+        self.judge(change, True)
+
+    def refuse(self, change):
+        self.judge(change, False)
+
+    def test_accepts_what_the_reader_accepts(self):
+        self.accept(lambda d, region: None)
+        self.accept(lambda d, region: d.update(require=['replay', 'replay'], want=[]))
+        self.accept(lambda d, region: d.update(channels=1, timeout='24h'))
+        self.accept(lambda d, region: d.update(want=['posted-writes']) or region.update(posted=True))
+        for way in ('ones', 'hold', 'remove'):
+            self.accept(lambda d, region: d.update({'on-disconnect': way}))
+        self.accept(lambda d, region: region.update({'base': '1016', 'size': '0x8', 'user-data': '1K', 'channel': 0}))
+        self.accept(lambda d, region: region.update(space='mmio', base='0xffffffffffffffff', size='1'))
 
     def test_refuses_what_the_reader_refuses(self):
         self.refuse(lambda d, region: d.pop('version'))
