@@ -7,7 +7,9 @@ import os
 import pwd
 import select
 import signal
+import subprocess
 import sys
+import time
 
 import actors
 import privatebus
@@ -257,41 +259,64 @@ class Policy(rig.Case):
         self.manager('Reload')
         self.assertGreaterEqual(self.until_refused('register-rate: 1', lambda n: self.register(f'vm{n}')), 60)
 
+    def connect(self):
+        connection = privatebus.Connection(self.bus.address)
+        self.addCleanup(connection.close)
+        return connection
+
+    def ask(self, connection, member='AttachDevice', **options):
+        """Was it challenged, and what was the answer?"""
+        mine, theirs = actors.make_lease()
+        asked_for = ('dev', [region('pio', 0x200, 1)]) if member == 'AttachDevice' else ()
+        with mine, theirs:
+            serial = connection.send(rig.ROOT, rig.MANAGER, member, 'ssa(sttta{sv})a{sv}h' if asked_for else 'sa{sv}h',
+                                     'vm', *asked_for, rig.options(options), theirs)
+            theirs.close()
+            challenge = actors.receive_challenge(mine)
+            if challenge:
+                protocol.prove(mine, challenge)
+            with self.assertRaises(rig.BusError) as error:
+                connection.reply(serial)
+            self.assertTrue(select.select([mine], [], [], 0)[0], 'the lease has ended with the answer')
+            return bool(challenge), error.exception.name.rpartition('.')[2]
+
     def test_who_has_used_a_rate_up_is_not_challenged_again(self):
-        """Until there is more for them. Nobody else's connection is known for it; and it is one rate, and not all."""
-        first, second = (privatebus.Connection(self.bus.address) for _ in range(2))
-        for connection in (first, second):
-            self.addCleanup(connection.close)
-
-        def ask(connection, member='AttachDevice'):
-            """Was it challenged, and what was the answer?"""
-            mine, theirs = actors.make_lease()
-            asked_for = ('dev', [region('pio', 0x200, 1)]) if member == 'AttachDevice' else ()
-            with mine, theirs:
-                serial = connection.send(rig.ROOT, rig.MANAGER, member,
-                                         'ssa(sttta{sv})a{sv}h' if asked_for else 'sa{sv}h', 'vm', *asked_for, {}, theirs)
-                theirs.close()
-                challenge = actors.receive_challenge(mine)
-                if challenge:
-                    protocol.prove(mine, challenge)
-                with self.assertRaises(rig.BusError) as error:
-                    connection.reply(serial)
-                self.assertTrue(select.select([mine], [], [], 0)[0], 'the lease has ended with the answer')
-                return bool(challenge), error.exception.name.rpartition('.')[2]
-
+        """Nobody else's connection is known for it; and it is one rate, and not all."""
+        first, second = self.connect(), self.connect()
         self.write_policy(self.changed(limits={'attach-rate': '0/s'}))
         self.manager('Reload')
         for connection in (first, second):
-            self.assertEqual(ask(connection), (True, 'QuotaExceeded'))
-            self.assertEqual(ask(connection, 'RegisterVM'), (True, 'PolicyDenied'))
+            self.assertEqual(self.ask(connection), (True, 'QuotaExceeded'))
+            self.assertEqual(self.ask(connection, 'RegisterVM'), (True, 'PolicyDenied'))
             for _ in range(100):
-                self.assertEqual(ask(connection), (False, 'QuotaExceeded'))
+                self.assertEqual(self.ask(connection), (False, 'QuotaExceeded'))
             with self.refused('org.freedesktop.DBus.Error.InvalidArgs'):
                 connection.call(rig.ROOT, rig.MANAGER, 'AttachDevice', 'ssa(sttta{sv})a{sv}h', '', 'dev', [], {},
                                 sys.stderr)
         self.write_policy(self.changed(limits={'attach-rate': '100/s'}))
         self.manager('Reload')
-        self.assertEqual(ask(first), (True, 'PolicyDenied'))
+        self.assertEqual(self.ask(first), (True, 'PolicyDenied'))
+
+    def test_who_has_used_a_rate_up_is_challenged_again_when_there_is_more(self):
+        self.write_policy(self.changed(limits={'attach-rate': '1/s'}))
+        self.manager('Reload')
+        connection = self.connect()
+        self.assertIn((False, 'QuotaExceeded'), (self.ask(connection) for _ in range(1000)))
+        deadline = time.monotonic() + privatebus.LIMIT
+        while not self.ask(connection)[0]:
+            self.assertLess(time.monotonic(), deadline, 'a second is over')
+
+    def test_the_rate_of_who_is_adopted_is_not_that_of_who_adopts(self):
+        self.write_policy(self.changed(limits={'register-rate': '1/s'}))
+        self.manager('Reload')
+        connection = self.connect()
+        with subprocess.Popen(['cat'], stdin=subprocess.PIPE, user=rig.VMM_USER) as process:
+            folder = os.open(f'/proc/{process.pid}', os.O_RDONLY | os.O_DIRECTORY)
+            self.addCleanup(os.close, folder)
+            adoption = {'vm-fd': ('h', sys.stderr), 'process': ('h', folder)}
+            answers = (self.ask(connection, 'RegisterVM', **adoption) for _ in range(1000))
+            self.assertIn((True, 'QuotaExceeded'), answers)
+        self.assertTrue(self.ask(connection, 'RegisterVM')[0], 'it has used none of its own')
 
     def test_list_rate(self):
         """One list comes whole; who asked for it waits for the next of any kind. Others do not, nor do operators."""
