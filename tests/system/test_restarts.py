@@ -115,9 +115,9 @@ class Guests(Case):
         self.assertEqual(os.readlink(f'/proc/{self.pid()}/exe'), '/rig/out/ioregiond')
 
     def test_65_watchdog(self):
-        started = say(UNIT, 'NRestarts')
+        started = int(say(UNIT, 'NRestarts'))
         self.end(signal.SIGSTOP)
-        self.assertGreater(say(UNIT, 'NRestarts'), started)
+        self.assertGreater(int(say(UNIT, 'NRestarts')), started)
 
     def test_65_bus(self):
         systemctl('restart', 'dbus.service')
