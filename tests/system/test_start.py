@@ -3,6 +3,8 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import unittest
 
@@ -168,6 +170,24 @@ class End(Units):
         vmm.end(number=None)
         for unit in units:
             self.expect_clean_end(unit)
+
+    def test_the_drop_in_that_binds_a_device_to_its_vm(self):
+        """As the unit's file shows it, for another VM; and no unit of that name is there but while the VM runs."""
+        unit, vm = 'ioregion-scratch@bound.service', 'vm@bound.service'
+        with open('/usr/local/lib/systemd/system/ioregion-scratch@.service') as file:
+            shown = re.search(r'^#   (\[Unit\]\n(?:#   .*\n)+)', file.read(), re.M)[1]
+        text = shown.replace('#   ', '').replace('vm@vm0.service', vm)
+        self.assertEqual(text.count(vm), 2)
+        drop_in(unit, text)
+        os.makedirs('/etc/ioregiond', exist_ok=True)
+        shutil.copy('/usr/local/share/ioregiond/scratch.json', '/etc/ioregiond/mine.json')
+        systemctl('daemon-reload')
+        self.fail_to_start(unit, text=f'Unit {vm} not found')
+        start_vmm(type(self), 'bound')
+        self.start(unit)
+        self.assertIn('DESCRIPTION=/etc/ioregiond/mine.json', say(unit, 'Environment'))
+        systemctl('stop', vm)
+        self.expect_clean_end(unit)
 
 
 class CrashLoop(Units):
