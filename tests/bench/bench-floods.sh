@@ -4,7 +4,7 @@
 cd "$(dirname "$0")/../.." || exit
 rounds=3
 [ "$1" != --rounds ] || rounds=$2
-export IOREGION_BUILD="$PWD/build" IOREGION_BUS IOREGION_LIMIT=$((90 + 90 * rounds))
+export IOREGION_BUILD="$PWD/build" IOREGION_BUS IOREGION_LIMIT=$((90 + 120 * rounds))
 for IOREGION_BUS in dbus-daemon dbus-broker; do
     said=$(/usr/bin/python3 tests/system/container.py tests/bench/floods.py "$rounds") || exit
     echo "$said"
