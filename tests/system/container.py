@@ -157,14 +157,13 @@ class Groups:
             yield from (path for path, _, _ in os.walk(folder, topdown=False))
 
     def __exit__(self, *error):
-        for folder in self._subfolders():
-            with contextlib.suppress(FileNotFoundError), open(f'{folder}/cgroup.procs') as procs:
-                for pid in map(int, procs):
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
+        """What is killed takes a moment to go, and may have made more of both meanwhile."""
         deadline = time.monotonic() + PATIENCE
-        for folder in self._subfolders():
-            while os.path.isdir(folder) and time.monotonic() < deadline:  # what was killed takes a moment to go
+        while any(map(os.path.isdir, self.folders)) and time.monotonic() < deadline:
+            for folder in self._subfolders():
+                with contextlib.suppress(OSError), open(f'{folder}/cgroup.procs') as procs:
+                    for pid in map(int, procs):
+                        os.kill(pid, signal.SIGKILL)
                 with contextlib.suppress(OSError):
                     os.rmdir(folder)
 
@@ -199,10 +198,18 @@ def boot(directory, groups, launcher, end):
         said, console = follow(f'{directory}/out/said', container.stdout)
         container.wait(PATIENCE)
     except BaseException:
-        container.send_signal(end)
-        container.communicate(timeout=PATIENCE)
+        end_container(container, end)
         raise
     return container.returncode, said, console
+
+
+def end_container(container, number):
+    """systemd-nspawn passes the first signal on to the container, which does not hear it while it boots: then again."""
+    for patience in 2, PATIENCE:
+        container.send_signal(number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            container.communicate(timeout=patience)
+            break
 
 
 def follow(pipe, console):

@@ -29,7 +29,7 @@ class Container(unittest.TestCase):
         self.addCleanup(directory.cleanup)
         self.directory = directory.name
 
-    def boot(self, *wrapper, **environment):
+    def start(self, *wrapper, **environment):
         self.process = subprocess.Popen(
             [*wrapper, sys.executable, f'{HERE}/container.py', __file__, 'wait'], start_new_session=True,
             env={**os.environ, 'IOREGION_UNSHARED': self.unshared, 'TMPDIR': self.directory, **environment},
@@ -37,17 +37,26 @@ class Container(unittest.TestCase):
         self.addCleanup(self.process.stdout.close)
         self.addCleanup(self.process.wait, LIMIT)
         self.addCleanup(self.process.kill)
+
+    def boot(self, *wrapper, **environment):
+        self.start(*wrapper, **environment)
         self.assertTrue(select.select([self.process.stdout], [], [], LIMIT)[0], 'it does not boot')
+        self.hear()
+        self.assertTrue(self.left())
+
+    def hear(self):
         said = self.process.stdout.readline()
         if b'# SKIP' in said:
             self.skipTest(said.decode().strip())
         self.assertEqual(said, UP)
-        self.assertTrue(self.left())
+
+    def groups(self):
+        name = f'ioregion-system-{self.process.pid}'
+        return [path for pattern in (name, f'*/{name}') for path in glob.glob(f'/sys/fs/cgroup/{pattern}')]
 
     def left(self):
-        name = f'ioregion-system-{self.process.pid}'
-        return [path for pattern in (f'{self.directory}/*', f'/sys/fs/cgroup/{name}', f'/sys/fs/cgroup/*/{name}',
-                                     f'/run/systemd/nspawn/*/{name}') for path in glob.glob(pattern)]
+        return [*self.groups(), *os.listdir(self.directory),
+                *glob.glob(f'/run/systemd/nspawn/*/ioregion-system-{self.process.pid}')]
 
     def wait_until_nothing_is_left(self):
         deadline = time.monotonic() + LIMIT
@@ -56,6 +65,15 @@ class Container(unittest.TestCase):
 
     def test_killed(self):
         self.boot()
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.wait_until_nothing_is_left()
+
+    def test_killed_while_it_boots(self):
+        """As soon as anything in the container's control groups is its own."""
+        self.start()
+        while not any(glob.glob(f'{group}/*/') for group in self.groups()):
+            if self.process.poll() is not None:
+                self.hear()
         os.killpg(self.process.pid, signal.SIGKILL)
         self.wait_until_nothing_is_left()
 
