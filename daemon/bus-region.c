@@ -70,10 +70,8 @@ static int method_get_statistics(sd_bus_message *message, void *userdata, sd_bus
     if (r != 0)
         return r;
     r = region_statistics(region, on_statistics, call);
-    if (r < 0) {
-        call_free(call);
-        return refuse_statistics(ret_error, r);
-    }
+    if (r < 0)
+        on_statistics(call, r, NULL);
     return 1;
 }
 

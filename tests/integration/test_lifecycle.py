@@ -161,6 +161,21 @@ class Lifecycle(rig.Case):
         vmm.wake()
         self.granted(requests[0])
 
+    def test_statistics_that_too_many_wait_for(self):
+        """Refused at once, and in the log as every refusal is."""
+        vmm = self.register()
+        self.attach()
+        vmm.mute = True
+        for connection in [Connection(self.bus.address) for _ in range(8)]:
+            self.addCleanup(connection.close)
+            for _ in range(32):
+                connection.send(path_of('vm', 'dev', 0), 'org.ioregion1.Region', 'GetStatistics')
+            connection.call(rig.ROOT, 'org.freedesktop.DBus.Peer', 'Ping')
+        self.assertNotIn('deny:', self.daemon.log())
+        with self.refused('Busy', 'does not answer'):
+            self.call(path_of('vm', 'dev', 0), 'org.ioregion1.Region', 'GetStatistics')
+        self.assertIn('deny: org.ioregion1.Error.Busy', self.daemon.log())
+
     def test_60_who_waits_for_much_waits_alone(self):
         vmm = self.register()
         self.attach()
