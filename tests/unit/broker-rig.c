@@ -102,6 +102,8 @@ static void on_reply(void *userdata, int error, const struct refusal *refusal, v
         client->outcome.kind = refusal->kind;
         memcpy(client->outcome.text, refusal->text, sizeof(refusal->text));
     }
+    if (client->answered)
+        client->answered();
 }
 
 static int make_lease(struct client *client) {

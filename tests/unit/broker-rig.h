@@ -35,6 +35,7 @@ struct client {
     int lease;
     struct admission *admission;
     struct outcome outcome;
+    void (*answered)(void); /* is called when the outcome is there; NULL for nothing */
     int channels[4];
     size_t n_channels;
     struct ioregion_lease_grant grant;
