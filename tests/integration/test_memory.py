@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""58: memory is refused to the daemon, once, at every place there is; each call has its answer, and nothing is left."""
+"""58: memory is refused to the daemon, once, at each place that no-memory.c knows; each call has its answer, and
+nothing is left."""
 
 import time
 
