@@ -63,7 +63,7 @@ struct rule {
                             .vms_per_user = 64,                                                                        \
                             .register_rate = 2,                                                                        \
                             .attach_rate = 2,                                                                          \
-                            .list_rate = 10000})
+                            .list_rate = 5000})
 #define N_LIMITS 7
 
 #define RESERVED_MAX 1024 /* each is compared with each region of each rule on loading, and on attach */

@@ -133,7 +133,7 @@ static void test_limits(void **state) {
     assert_int_equal(l->vms_per_user, 64);
     assert_int_equal(l->register_rate, 2);
     assert_int_equal(l->attach_rate, 2);
-    assert_int_equal(l->list_rate, 10000);
+    assert_int_equal(l->list_rate, 5000);
     l = policy_limits(set);
     assert_int_equal(l->vms, 1);
     assert_int_equal(l->regions_per_vm, 2);
