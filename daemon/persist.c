@@ -195,7 +195,7 @@ static bool is_file_of(const char *name, const char *vm) {
     return strncmp(name, vm, length) == 0 && strcmp(name + length, SUFFIX) == 0;
 }
 
-/* What can't be read does not say whose it was: the file's name does. */
+/* What is refused does not say whose it was, or says what is not so: it was that of whom the file is named after. */
 static void audit_refusal(const char *file) {
     char vm[NAME_MAX + 1], *suffix;
     const struct audit_record record = {.vm = vm, .uid = (uid_t) -1, .reason = "its state was refused"};
@@ -229,7 +229,7 @@ static int read_file(struct persist *persist, const char *name, struct vm **ret_
     if (!is_file_of(name, vm->name)) {
         journal_log(LOG_ERR, "the state of a VM is refused, and its descriptors are closed: %s is of VM %s", name,
                     vm->name);
-        vm_audit_loss(vm);
+        audit_refusal(name);
         vm_free(vm);
         return -EBADMSG;
     }

@@ -4,6 +4,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 
@@ -263,7 +264,16 @@ class State(Case):
 
     def test_64_another_name(self):
         os.rename(self.file, f'{self.daemon.runtime}/vm/else.json')
-        self.check_refused('else.json is of VM vm', [*DETACHED, *UNREGISTERED])
+        self.check_refused('else.json is of VM vm', ['unregister: vm else'])
+
+    def test_64_a_copy(self):
+        """It is refused, and whom it is a copy of goes on."""
+        shutil.copy(self.file, f'{self.daemon.runtime}/vm/else.json')
+        self.daemon.start()
+        self.assertEqual(re.findall(r'detach: .*|unregister: vm \w+', self.daemon.log()), ['unregister: vm else'])
+        self.assertEqual(self.vm_names(), ['other', 'vm'])
+        self.exchange(self.vmm, self.device)
+        self.assertEqual(self.daemon.state(), ['other.json', 'vm.json'])
 
     def test_64_no_file(self):
         os.unlink(self.file)
